@@ -1,0 +1,167 @@
+//! Completion queues: where the ends of posted work arrive.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use uwarp_ddp::Stag;
+use uwarp_rdmap::{OperationKind, Status};
+
+use crate::ring::{CompletionRing, Credits};
+
+/// Names a socket in the completions of a shared queue; never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u64);
+
+/// The end of one posted work request. Each request has exactly one, in the order of posting for
+/// Sends, Writes and Reads of one socket, and in the order of arrival for its receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The caller's number for the request.
+    pub id: u64,
+    /// The socket that it was posted to.
+    pub socket: SocketId,
+    /// What it was.
+    pub kind: OperationKind,
+    /// How it ended.
+    pub status: Status,
+    /// Octets sent, read or received; 0 unless it succeeded.
+    pub len: u32,
+    /// For a receive: the peer asked for an event (Send with Solicited Event, RFC 5040 s5.3).
+    pub solicited: bool,
+    /// For a receive: this STag of ours was invalidated by the message.
+    pub invalidated: Option<Stag>,
+}
+
+impl Completion {
+    /// Whether the request did what it was asked to do.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.status == Status::Success
+    }
+}
+
+/// A queue of completions, of one socket or shared by several.
+///
+/// It never overflows: posting reserves the place of the completion, and fails if there is none.
+/// Cloning it makes another handle to the same queue.
+#[derive(Clone)]
+pub struct CompletionQueue(Arc<Inner>);
+
+/// How long a waiter sleeps before it looks whether its socket has come to its end, in case another
+/// thread has taken the token that was meant to wake it.
+const NAP: Duration = Duration::from_millis(250);
+
+struct Inner {
+    /// `None` is a token that wakes a waiter: a socket of the queue has come to its end.
+    ring: CompletionRing<Option<Completion>>,
+    places: Credits,
+    capacity: u32,
+}
+
+impl std::fmt::Debug for CompletionQueue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CompletionQueue")
+            .field("capacity", &self.0.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CompletionQueue {
+    /// A queue for `capacity` completions, at least 1: so many requests may be posted, over all its
+    /// sockets, whose completions have not been taken.
+    #[must_use]
+    pub fn new(capacity: u32) -> Self {
+        let capacity = capacity.max(1);
+        Self(Arc::new(Inner {
+            // One place more, for a token.
+            ring: CompletionRing::with_capacity(capacity as usize + 1),
+            places: Credits::new(capacity as usize),
+            capacity,
+        }))
+    }
+
+    /// Takes completions that are there, up to the length of `out`, and returns how many. Never
+    /// blocks.
+    pub fn poll(&self, out: &mut [Completion]) -> usize {
+        let mut count = 0;
+        while let Some(place) = out.get_mut(count) {
+            match self.0.ring.pop() {
+                Some(Some(completion)) => {
+                    *place = completion;
+                    count += 1;
+                }
+                Some(None) => {}
+                None => break,
+            }
+        }
+        if count > 0 {
+            self.0.places.give(count);
+        }
+        count
+    }
+
+    /// Takes one completion if there is one. Never blocks.
+    #[must_use]
+    pub fn poll_one(&self) -> Option<Completion> {
+        loop {
+            if let Some(completion) = self.0.ring.pop()? {
+                self.0.places.give(1);
+                return Some(completion);
+            }
+        }
+    }
+
+    /// Takes one completion, waiting for it at most `timeout` (for ever if `None`). Returns `None`
+    /// when the time is up, or when a socket of this queue has come to its end.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left to wait on.
+    pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
+        let completion = self.0.ring.wait(timeout)?.flatten();
+        if completion.is_some() {
+            self.0.places.give(1);
+        }
+        Ok(completion)
+    }
+
+    /// A descriptor that is readable while completions wait, for the caller's own poll, select or
+    /// epoll. Do not read from it; [`poll`](Self::poll) until it gives nothing.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
+        self.0.ring.fd()
+    }
+
+    pub(crate) fn reserve(&self) -> bool {
+        self.0.places.try_take(1)
+    }
+
+    pub(crate) fn unreserve(&self) {
+        self.0.places.give(1);
+    }
+
+    /// Adds a completion whose place has been reserved.
+    pub(crate) fn push(&self, completion: Completion) {
+        let pushed = self.0.ring.push(Some(completion));
+        debug_assert!(
+            pushed.is_ok(),
+            "a completion's place is reserved when its request is posted"
+        );
+    }
+
+    /// Wakes whoever waits, though there may be no completion.
+    pub(crate) fn wake(&self) {
+        // When the ring is full there are completions, and nobody sleeps for long.
+        let _ = self.0.ring.push(None);
+    }
+
+    /// Waits for a while, at most until the deadline.
+    pub(crate) fn nap(&self, deadline: Option<Instant>) -> std::io::Result<Option<Completion>> {
+        let left = deadline.map_or(NAP, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        self.wait_one(Some(left.min(NAP)))
+    }
+}

@@ -1,0 +1,220 @@
+//! From a TCP connection to a socket in DDPMODE.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+use uwarp_ddp::{Peer, StreamId};
+use uwarp_stream::{Connection, Role};
+
+use crate::completion::CompletionQueue;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::link::{Link, LinkParts, Phase};
+use crate::listener::{Incoming, Place};
+use crate::options::{Keepalive, Options};
+use crate::socket::Socket;
+use crate::worker::{WorkerHandle, Workers};
+
+/// TCP's segment size where it cannot be asked for: that of an Ethernet of 1,500 octets, with
+/// timestamps (RFC 5044 s5.1, F28).
+const EMSS_UNKNOWN: u32 = 1448;
+
+/// Connects to `address` over TCP and sets the connection to DDPMODE as initiator.
+///
+/// # Errors
+/// [`Error::Connect`] when there is no TCP connection to be had, else as
+/// [`DdpMode::set_ddp_mode`].
+pub fn connect(
+    address: impl ToSocketAddrs + std::fmt::Debug,
+    options: &Options,
+) -> Result<Socket, Error> {
+    let name = || format!("{address:?}").trim_matches('"').to_owned();
+    let candidates = address.to_socket_addrs().map_err(|source| Error::Connect {
+        address: name(),
+        source,
+    })?;
+    let mut last = Error::Connect {
+        address: name(),
+        source: std::io::ErrorKind::AddrNotAvailable.into(),
+    };
+    for candidate in candidates {
+        match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
+            Ok(stream) => return stream.set_ddp_mode(options),
+            Err(source) => last = Error::connect(&candidate)(source),
+        }
+    }
+    Err(last)
+}
+
+/// How long one address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The socket option DDPMODE on an ordinary TCP connection.
+///
+/// A socket that never asks for it is not touched in any way. Who was the TCP client does not
+/// matter: either end may be the MPA initiator, but one must be the responder (RFC 5044 s7.1).
+pub trait DdpMode {
+    /// Sets DDPMODE as initiator: sends the MPA Request and waits for the Reply.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when the peer declined, which gives the TCP connection back;
+    /// [`Error::NotMpa`], [`Error::SetupTimeout`] or [`Error::SetupClosed`] when the peer does not
+    /// speak iWARP.
+    fn set_ddp_mode(self, options: &Options) -> Result<Socket, Error>;
+
+    /// Sets DDPMODE as responder: waits for the MPA Request, which the caller then accepts or
+    /// rejects.
+    ///
+    /// # Errors
+    /// As [`set_ddp_mode`](Self::set_ddp_mode).
+    fn await_ddp_mode(self, options: &Options) -> Result<Incoming, Error>;
+}
+
+impl DdpMode for TcpStream {
+    fn set_ddp_mode(self, options: &Options) -> Result<Socket, Error> {
+        let socket = start(self, Role::Initiator, options)?;
+        socket.await_established()?;
+        Ok(socket)
+    }
+
+    fn await_ddp_mode(self, options: &Options) -> Result<Incoming, Error> {
+        let socket = start(self, Role::Responder, options)?;
+        let timeout = options.startup_timeout;
+        let link = Arc::clone(socket.link());
+        let outcome = link.wait_state(None, |state| match &state.phase {
+            Phase::Starting => None,
+            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
+            _ => Some(Ok(())),
+        });
+        outcome.unwrap_or(Err(Error::SetupTimeout(timeout)))?;
+        socket.disarm();
+        Incoming::new(link).ok_or(Error::SetupClosed)
+    }
+}
+
+impl DdpMode for socket2::Socket {
+    fn set_ddp_mode(self, options: &Options) -> Result<Socket, Error> {
+        TcpStream::from(self).set_ddp_mode(options)
+    }
+
+    fn await_ddp_mode(self, options: &Options) -> Result<Incoming, Error> {
+        TcpStream::from(self).await_ddp_mode(options)
+    }
+}
+
+fn start(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
+    let worker = match &options.workers {
+        Some(workers) => workers.next(),
+        None => Workers::global()?.next(),
+    };
+    let link = adopt(
+        Adopted {
+            stream: OwnedFd::from(stream),
+            role,
+            worker,
+            place: None,
+        },
+        options,
+    )?;
+    link.schedule();
+    Ok(Socket::new(link))
+}
+
+/// A TCP connection that is about to be served by a worker.
+pub(crate) struct Adopted {
+    pub(crate) stream: OwnedFd,
+    pub(crate) role: Role,
+    pub(crate) worker: WorkerHandle,
+    /// Its place among a listener's connections.
+    pub(crate) place: Option<Place>,
+}
+
+/// Makes the link and its engine; the worker registers the socket at the link's first turn.
+pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Error> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let Adopted {
+        stream,
+        role,
+        worker,
+        place,
+    } = adopted;
+    let stream = TcpStream::from(stream);
+    let emss = prepare(&stream, options).map_err(Error::system("cannot set the TCP socket up"))?;
+    let domain = options.domain.clone();
+    let config = options.stream_config(emss);
+    let sink = domain.random_stag();
+    let now = Instant::now();
+    let connection = match role {
+        Role::Initiator => Connection::initiator(config, &options.private_data, sink, now)
+            .map_err(Error::Options)?,
+        Role::Responder => Connection::responder(config, sink, now),
+    };
+    worker.admit()?;
+    crate::fork::guard(stream.as_fd());
+    let id = StreamId(NEXT.fetch_add(1, Ordering::Relaxed));
+    let peer = Peer {
+        domain: domain.id(),
+        stream: id,
+    };
+    let addresses = Addresses {
+        local: stream.local_addr().ok(),
+        peer: stream.peer_addr().ok(),
+    };
+    let engine = Engine::new(
+        connection,
+        mio::net::TcpStream::from_std(stream),
+        peer,
+        domain.clone(),
+    );
+    let completions = options.completion_queue.clone().unwrap_or_else(|| {
+        CompletionQueue::new(options.send_queue.saturating_add(options.receive_queue))
+    });
+    let listener = place.as_ref().map(Place::listener);
+    Ok(Link::new(LinkParts {
+        id,
+        domain,
+        completions,
+        worker,
+        send_queue: options.send_queue,
+        receive_queue: options.receive_queue,
+        engine,
+        listener,
+        place,
+        addresses,
+        startup_timeout: options.startup_timeout,
+    }))
+}
+
+/// The two ends of the TCP connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// Sets the TCP options that DDPMODE implies; returns the segment size.
+fn prepare(stream: &TcpStream, options: &Options) -> std::io::Result<u32> {
+    stream.set_nonblocking(true)?;
+    // FPDUs leave when they are complete: a batch is one write already (RFC 5044 s5.1, F29).
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    if let Some(keepalive) = &options.keepalive {
+        let Keepalive {
+            idle,
+            interval,
+            probes,
+            unacknowledged,
+        } = *keepalive;
+        let probing = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(interval)
+            .with_retries(probes);
+        socket.set_tcp_keepalive(&probing)?;
+        socket.set_tcp_user_timeout(Some(unacknowledged))?;
+    }
+    Ok(socket.tcp_mss().unwrap_or(EMSS_UNKNOWN))
+}

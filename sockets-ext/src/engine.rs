@@ -1,0 +1,708 @@
+//! The driver of one connection: socket on one side, protocol object in the middle, rings on the
+//! other side.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use mio::net::TcpStream;
+use uwarp_ddp::{Access, AccessError, Peer, Stag};
+use uwarp_mpa::Octets;
+use uwarp_rdmap::{Operation, PostError, Regions, Slot, Status, Target, Work};
+use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Source};
+
+use crate::completion::Completion;
+use crate::descriptor::{Descriptor, MAX_SGE, Works};
+use crate::domain::Domain;
+use crate::iov::{self, Vectors};
+use crate::link::{Command, Link, Phase};
+use crate::memory::{RegionMemory, Span};
+use crate::staging::Staging;
+
+/// Octets put into a batch before it is written.
+const BATCH_OCTETS: usize = 256 * 1024;
+
+/// Octets read or written in one turn; then other connections have theirs.
+const TURN_OCTETS: usize = 1024 * 1024;
+
+/// Without a CRC, as much is read into the staging buffer at a time: large payload behind it goes
+/// straight into its place.
+const SMALL_READ: usize = 4096;
+
+/// Payload of at least so many octets is worth a system call of its own into its place.
+const DIRECT_MIN: usize = 4096;
+
+/// Behind a large FPDU that is read into its place, as much of the next one: length and header.
+const NEXT_HEADER: usize = 16;
+
+/// What the worker has to do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Wait for the socket or for posts.
+    Wait,
+    /// Come back soon: there is more to do.
+    Again,
+    /// The connection is over.
+    Over,
+}
+
+/// One connection and its socket.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    connection: Connection,
+    /// `None` once it has been closed or given back.
+    socket: Option<TcpStream>,
+    peer: Peer,
+    domain: Domain,
+    works: Works,
+    batch: Batch<Arc<RegionMemory>>,
+    staging: Staging,
+    vectors: Vectors,
+    readable: bool,
+    writable: bool,
+    /// The poll has said that the stream ends, so reading goes on until the end is seen.
+    read_closed: bool,
+    end_of_stream: bool,
+    /// The last FPDU was placed straight from the socket, so another of its kind is expected.
+    direct_run: bool,
+    over_reported: bool,
+    /// The worker's number for this connection.
+    token: Option<usize>,
+    retired: bool,
+    /// A Request has come that the listener should hear of.
+    announce: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        connection: Connection,
+        socket: TcpStream,
+        peer: Peer,
+        domain: Domain,
+    ) -> Self {
+        Self {
+            connection,
+            socket: Some(socket),
+            peer,
+            domain,
+            works: Works::default(),
+            batch: Batch::new(),
+            staging: Staging::new(),
+            vectors: Vectors::default(),
+            readable: true,
+            writable: true,
+            read_closed: false,
+            end_of_stream: false,
+            direct_run: false,
+            over_reported: false,
+            token: None,
+            retired: false,
+            announce: false,
+        }
+    }
+
+    pub(crate) const fn token(&self) -> Option<usize> {
+        self.token
+    }
+
+    pub(crate) const fn set_token(&mut self, token: usize) {
+        self.token = Some(token);
+    }
+
+    /// The worker has forgotten the connection for good.
+    pub(crate) const fn retire(&mut self) {
+        self.token = None;
+        self.retired = true;
+    }
+
+    pub(crate) const fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Whether a Request has come since the last call.
+    pub(crate) const fn take_announcement(&mut self) -> bool {
+        std::mem::replace(&mut self.announce, false)
+    }
+
+    /// The socket cannot be polled.
+    pub(crate) fn lose(&mut self) {
+        self.connection.transport_lost();
+    }
+
+    pub(crate) fn socket(&mut self) -> Option<&mut TcpStream> {
+        self.socket.as_mut()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.connection.deadline()
+    }
+
+    /// The poll has said that the socket is ready.
+    pub(crate) fn ready(&mut self, readable: bool, writable: bool, read_closed: bool) {
+        self.readable |= readable | read_closed;
+        self.writable |= writable;
+        self.read_closed |= read_closed;
+    }
+
+    /// One turn: takes what the application wants, reads, writes, reports.
+    pub(crate) fn turn(&mut self, link: &Link, now: Instant) -> Turn {
+        self.obey(link, now);
+        self.connection.timeout(now);
+        self.take_posts(link);
+        let mut moved = 0;
+        loop {
+            let read = self.read(now);
+            let wrote = self.write(now);
+            self.report(link);
+            moved += read + wrote;
+            if self.connection.is_over() {
+                self.take_posts(link);
+                self.report(link);
+                return Turn::Over;
+            }
+            if read + wrote == 0 {
+                return Turn::Wait;
+            }
+            if moved >= TURN_OCTETS {
+                return Turn::Again;
+            }
+            self.take_posts(link);
+        }
+    }
+
+    fn obey(&mut self, link: &Link, now: Instant) {
+        for command in link.take_commands() {
+            match command {
+                // A failure here is a wrong call order or overlong private data, which the socket's
+                // methods have refused.
+                Command::Accept(private_data) => {
+                    self.refuse_early_octets(now);
+                    let _ = self.connection.accept(&private_data, now);
+                }
+                Command::Reject(private_data, required_ord) => {
+                    let _ = self.connection.reject(&private_data, required_ord);
+                }
+                Command::Close => self.connection.close(now),
+                Command::Abort => self.connection.abort(),
+            }
+        }
+    }
+
+    /// Octets that wait behind a Request before it is answered make it improper (RFC 5044 s7.1.1,
+    /// U10; G13).
+    fn refuse_early_octets(&mut self, now: Instant) {
+        let Some(socket) = &self.socket else { return };
+        if iov::unread(socket.as_fd()).is_ok_and(|count| count > 0) {
+            let mut memory = EngineMemory {
+                domain: &self.domain,
+                peer: self.peer,
+                works: &self.works,
+            };
+            self.connection.receive(&[0], &mut memory, now);
+        }
+    }
+
+    /// Moves what has been posted from the rings into the connection.
+    fn take_posts(&mut self, link: &Link) {
+        if self.connection.is_starting() {
+            return;
+        }
+        while let Some(descriptor) = link.take_receive() {
+            self.hand_over(link, descriptor);
+        }
+        while let Some(descriptor) = link.take_send() {
+            self.hand_over(link, descriptor);
+        }
+    }
+
+    fn hand_over(&mut self, link: &Link, descriptor: Descriptor) {
+        let (operation, len) = (descriptor.operation, descriptor.len);
+        let slot = self.works.insert(descriptor);
+        let posted = match operation {
+            Some(operation) => self.connection.post(Work {
+                slot,
+                operation,
+                len,
+            }),
+            None => self.connection.post_receive(slot, len),
+        };
+        if let Err(error) = posted {
+            debug_assert_ne!(
+                error,
+                PostError::Full,
+                "the places are counted when posting"
+            );
+            let kind = operation
+                .as_ref()
+                .map_or(uwarp_rdmap::OperationKind::Receive, Operation::kind);
+            self.complete(
+                link,
+                uwarp_rdmap::Completion {
+                    slot,
+                    kind,
+                    status: Status::Flushed,
+                    len: 0,
+                    solicited: false,
+                    invalidated: None,
+                },
+            );
+        }
+    }
+
+    fn complete(&mut self, link: &Link, done: uwarp_rdmap::Completion) {
+        let Some(descriptor) = self.works.remove(done.slot) else {
+            return;
+        };
+        link.complete(Completion {
+            id: descriptor.id,
+            socket: link.socket_id(),
+            kind: done.kind,
+            status: done.status,
+            len: done.len,
+            solicited: done.solicited,
+            invalidated: done.invalidated,
+        });
+    }
+
+    /// Reads and processes what the socket has; returns the octets moved, at least 1 if anything
+    /// happened.
+    fn read(&mut self, now: Instant) -> usize {
+        let mut moved = 0;
+        while self.readable
+            && !self.end_of_stream
+            && !self.connection.is_over()
+            && moved < TURN_OCTETS
+        {
+            let limit = self.read_limit();
+            if limit == 0 {
+                break;
+            }
+            let result = match self.direct() {
+                Some(direct) => self.read_direct(&direct, now),
+                None => self.read_staged(limit, now),
+            };
+            match result {
+                Ok(0) => {
+                    self.end_of_stream = true;
+                    self.connection.end_of_stream(self.staging.filled().len());
+                    return moved + 1;
+                }
+                Ok(count) => moved += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "reading from the TCP connection failed");
+                    self.connection.transport_lost();
+                    return moved + 1;
+                }
+            }
+        }
+        moved
+    }
+
+    /// How much may be read now. A starting connection gets exactly what its frame needs, since
+    /// what follows a rejection belongs to the application.
+    fn read_limit(&self) -> usize {
+        if self.connection.is_starting() {
+            return self.connection.startup_need();
+        }
+        if self.connection.wants_direct() {
+            return if self.direct_run {
+                self.staging.missing().max(NEXT_HEADER)
+            } else {
+                SMALL_READ
+            };
+        }
+        usize::MAX
+    }
+
+    fn read_staged(&mut self, limit: usize, now: Instant) -> io::Result<usize> {
+        let Some(socket) = &self.socket else {
+            return Ok(0);
+        };
+        let room = self.staging.room(limit);
+        let asked = room.len();
+        // SAFETY: there are no spans.
+        let count = unsafe {
+            self.vectors
+                .receive(socket.as_fd(), std::iter::empty(), room)
+        }?;
+        self.staging.grow(count);
+        if count > 0 {
+            self.process(now);
+        }
+        self.note_read(count, asked);
+        self.direct_run = false;
+        Ok(count)
+    }
+
+    /// A short read has emptied the socket; the poll tells of what comes later. After the end of the
+    /// stream it tells of nothing more.
+    fn note_read(&mut self, count: usize, asked: usize) {
+        if count > 0 && count < asked && !self.read_closed {
+            self.readable = false;
+        }
+    }
+
+    fn process(&mut self, now: Instant) {
+        let mut memory = EngineMemory {
+            domain: &self.domain,
+            peer: self.peer,
+            works: &self.works,
+        };
+        let received = self
+            .connection
+            .receive(self.staging.filled(), &mut memory, now);
+        self.staging.consume(received.consumed, received.need);
+    }
+
+    /// The FPDU at the front, if its payload should be read straight into its place and all of it
+    /// waits in the socket.
+    fn direct(&mut self) -> Option<Direct> {
+        if !self.connection.wants_direct() {
+            return None;
+        }
+        let direct = self.connection.direct(self.staging.filled())?;
+        let socket = self.socket.as_ref()?;
+        let whole = || {
+            iov::unread(socket.as_fd()).is_ok_and(|waiting| waiting >= direct.missing + direct.tail)
+        };
+        (direct.missing >= DIRECT_MIN && whole()).then_some(direct)
+    }
+
+    fn read_direct(&mut self, direct: &Direct, now: Instant) -> io::Result<usize> {
+        let Some(socket) = &self.socket else {
+            return Ok(0);
+        };
+        let mut memory = EngineMemory {
+            domain: &self.domain,
+            peer: self.peer,
+            works: &self.works,
+        };
+        // Behind the payload: padding, CRC field and the next header go to the staging buffer, behind
+        // the header and payload that stand there already. What stands there is not needed once the
+        // buffered part has been copied, but the connection wants to see the header again.
+        let mut tail = [0u8; 8 + NEXT_HEADER];
+        let tail = &mut tail[..direct.tail + NEXT_HEADER];
+        let read = memory.place_direct(direct, self.staging.filled(), |spans| {
+            // SAFETY: `place_direct` gives spans of registered memory that it keeps alive and, for a
+            // tagged buffer, keeps from being revoked, until this returns.
+            unsafe {
+                self.vectors
+                    .receive(socket.as_fd(), spans.into_iter(), tail)
+            }
+        });
+        let read = match read {
+            Ok(read) => read?,
+            Err(_) => {
+                // Not allowed: the ordinary way finds that out again, and tells the peer.
+                return self.read_staged(direct.missing + direct.tail, now);
+            }
+        };
+        let expected = direct.missing + direct.tail;
+        if read < expected {
+            // The octets were counted before they were read, so the socket has failed meanwhile.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.connection
+            .direct_done(direct, self.staging.filled(), &mut memory, now);
+        self.staging.clear();
+        let behind = read - expected;
+        if behind > 0 {
+            self.staging.room(behind)[..behind]
+                .copy_from_slice(&tail[direct.tail..direct.tail + behind]);
+            self.staging.grow(behind);
+        }
+        self.process(now);
+        self.note_read(read, expected + NEXT_HEADER);
+        self.direct_run = true;
+        Ok(read)
+    }
+
+    /// Writes what is due; returns the octets written, at least 1 if anything happened.
+    fn write(&mut self, now: Instant) -> usize {
+        let mut moved = 0;
+        loop {
+            {
+                let mut memory = EngineMemory {
+                    domain: &self.domain,
+                    peer: self.peer,
+                    works: &self.works,
+                };
+                self.connection
+                    .transmit(&mut self.batch, &mut memory, BATCH_OCTETS, now);
+            }
+            let Some(socket) = &self.socket else {
+                return moved;
+            };
+            if self.connection.wants_shutdown() {
+                // An error means that the connection has gone; reading will find that out.
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+                self.connection.shut_down();
+                return moved + 1;
+            }
+            if self.batch.is_empty() || !self.writable || moved >= TURN_OCTETS {
+                return moved;
+            }
+            let waiting = self.batch.len();
+            match self.vectors.send(socket.as_fd(), &self.batch, &self.works) {
+                Ok(count) => {
+                    self.batch.advance(count);
+                    self.connection.written(count);
+                    moved += count;
+                    if count < waiting && self.batch.pieces().len() < 512 {
+                        self.writable = false;
+                        return moved;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    return moved;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(%error, "writing to the TCP connection failed");
+                    // The peer may have said why before it went: read that first.
+                    self.write_failed(now);
+                    return moved + 1;
+                }
+            }
+        }
+    }
+
+    /// The peer does not take octets any more. A Terminate of its may wait to be read.
+    fn write_failed(&mut self, now: Instant) {
+        self.readable = true;
+        self.writable = false;
+        self.read(now);
+        if !self.connection.is_over() {
+            self.connection.transport_lost();
+        }
+    }
+
+    /// Tells the application what has happened.
+    fn report(&mut self, link: &Link) {
+        if self.connection.is_over() {
+            // Pieces of the batch refer to works that are about to go.
+            self.batch.clear();
+        }
+        while let Some(done) = self.connection.poll_completion() {
+            self.complete(link, done);
+        }
+        while let Some(event) = self.connection.poll_event() {
+            self.report_event(link, event);
+        }
+    }
+
+    fn report_event(&mut self, link: &Link, event: Event) {
+        tracing::debug!(stream = link.id.0, ?event, "connection");
+        match event {
+            Event::Request(request) => {
+                link.update(|state| state.phase = Phase::Requested(request));
+                self.announce = true;
+            }
+            Event::Established(established) => link.establish(established),
+            Event::Rejected {
+                private_data,
+                required_ord,
+            } => {
+                let stream = self.give_back();
+                link.set_closed();
+                link.leave_listener();
+                link.update(|state| {
+                    state.phase = Phase::Rejected {
+                        private_data,
+                        required_ord,
+                        stream,
+                    }
+                });
+            }
+            Event::PeerClosed => {
+                link.update(|state| state.peer_closed = true);
+                link.completions.wake();
+            }
+            Event::Over(end) => {
+                link.set_closed();
+                link.leave_listener();
+                self.hang_up(&end);
+                if !self.over_reported {
+                    self.over_reported = true;
+                    link.update(|state| state.phase = Phase::Over(end));
+                }
+                link.completions.wake();
+            }
+        }
+    }
+
+    pub(crate) fn stats(&self) -> uwarp_stream::Stats {
+        *self.connection.stats()
+    }
+
+    /// Closes the socket: with a reset if the connection did not end in order.
+    fn hang_up(&mut self, end: &End) {
+        let Some(socket) = self.socket.take() else {
+            return;
+        };
+        if matches!(
+            end,
+            End::Aborted | End::CloseTimeout | End::StartupTimeout | End::Lost
+        ) {
+            let _ = socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+        }
+        crate::fork::forget(socket.as_fd());
+    }
+
+    /// The socket is the application's again.
+    fn give_back(&mut self) -> Option<std::net::TcpStream> {
+        let stream = std::net::TcpStream::from(OwnedFd::from(self.socket.take()?));
+        crate::fork::forget(stream.as_fd());
+        stream.set_nonblocking(false).ok()?;
+        Some(stream)
+    }
+}
+
+/// The pieces of memory that one payload goes to.
+type SpanList = ArrayVec<Span, MAX_SGE>;
+
+/// Registered memory as one connection's peer may use it.
+struct EngineMemory<'a> {
+    domain: &'a Domain,
+    peer: Peer,
+    works: &'a Works,
+}
+
+impl EngineMemory<'_> {
+    /// Places the buffered part of a payload, and lets `read` fill the rest.
+    fn place_direct<T>(
+        &mut self,
+        direct: &Direct,
+        staged: &[u8],
+        read: impl FnOnce(SpanList) -> T,
+    ) -> Result<T, AccessError> {
+        let buffered = &staged[direct.buffered.clone()];
+        let done = buffered.len();
+        match direct.target {
+            Target::Tagged { stag, to, len } => {
+                let table = self.domain.table();
+                let place = table.check(self.peer, stag, to, len, Access::Write)?;
+                let memory = place.handle();
+                let _ = memory.write_at(place.offset(), buffered);
+                let span = memory
+                    .iovec(place.offset() + done as u64, direct.missing)
+                    .map_err(|_| AccessError::Bounds)?;
+                Ok(read(SpanList::from_iter([span])))
+            }
+            Target::Work { slot, offset, .. } => {
+                self.scatter(slot, offset, buffered);
+                let mut spans = SpanList::new();
+                self.works.pieces(
+                    slot,
+                    offset + done as u32,
+                    direct.missing,
+                    |element, offset, len| {
+                        spans.extend(element.memory.iovec(offset, len));
+                    },
+                );
+                Ok(read(spans))
+            }
+            Target::None | Target::Control => Err(AccessError::InvalidStag),
+        }
+    }
+
+    fn scatter(&self, slot: Slot, offset: u32, octets: &[u8]) {
+        let mut rest = octets;
+        self.works
+            .pieces(slot, offset, octets.len(), |element, offset, len| {
+                let (now, later) = rest.split_at(len);
+                // The element was checked against its region when it was made.
+                let _ = element.memory.write_at(offset, now);
+                rest = later;
+            });
+    }
+}
+
+impl Regions for EngineMemory<'_> {
+    fn check_read(&mut self, stag: Stag, to: u64, len: u32) -> Result<(), AccessError> {
+        self.domain
+            .table()
+            .check(self.peer, stag, to, len, Access::Read)
+            .map(|_| ())
+    }
+
+    fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
+        self.domain.table_mut().invalidate(self.peer, stag)
+    }
+}
+
+impl Memory for EngineMemory<'_> {
+    type Handle = Arc<RegionMemory>;
+
+    fn write(
+        &mut self,
+        stag: Stag,
+        to: u64,
+        len: u32,
+        octets: Octets<'_>,
+    ) -> Result<(), AccessError> {
+        // Held to the end of the copy: revoking waits for it.
+        let table = self.domain.table();
+        let place = table.check(self.peer, stag, to, len, Access::Write)?;
+        let mut offset = place.offset();
+        for part in octets {
+            // `check` has compared the range with the registered length.
+            let _ = place.handle().write_at(offset, part);
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, slot: Slot, offset: u32, octets: Octets<'_>) {
+        let mut offset = offset;
+        for part in octets {
+            self.scatter(slot, offset, part);
+            offset += part.len() as u32;
+        }
+    }
+
+    fn crc_work(&mut self, crc: u32, slot: Slot, range: Range<u32>) -> u32 {
+        let mut crc = crc;
+        self.works.pieces(
+            slot,
+            range.start,
+            (range.end - range.start) as usize,
+            |element, offset, len| {
+                crc = element.memory.crc32c(crc, offset, len).unwrap_or(crc);
+            },
+        );
+        crc
+    }
+
+    fn source(
+        &mut self,
+        stag: Stag,
+        to: u64,
+        len: u32,
+    ) -> Result<Source<Self::Handle>, AccessError> {
+        let table = self.domain.table();
+        let place = table.check(self.peer, stag, to, len, Access::Read)?;
+        Ok(Source {
+            handle: Arc::clone(place.handle()),
+            offset: place.offset(),
+        })
+    }
+
+    fn crc_source(&mut self, crc: u32, handle: &Self::Handle, range: Range<u64>) -> u32 {
+        handle
+            .crc32c(crc, range.start, (range.end - range.start) as usize)
+            .unwrap_or(crc)
+    }
+
+    fn copy_source(&mut self, handle: &Self::Handle, range: Range<u64>, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + (range.end - range.start) as usize, 0);
+        let _ = handle.read_at(range.start, &mut out[start..]);
+    }
+}

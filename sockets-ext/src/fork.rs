@@ -1,0 +1,110 @@
+//! What fork and exec do to sockets in DDPMODE.
+//!
+//! | event | parent | child |
+//! | --- | --- | --- |
+//! | `fork` | keeps everything: sockets, regions, workers | every uwarp object made before the fork is refused with a `Forked` error; dropping one does nothing to the connection; it may make its own |
+//! | `exec` | as a process that ends: every descriptor of uwarp is close-on-exec | as the parent |
+//! | parent exits or is killed | connections end, the peer learns it | is not affected |
+//!
+//! A forked child has a copy of every descriptor. A TCP connection would live on as long as the
+//! child does, though nobody serves it, and its peer would not learn that the parent has gone. So in
+//! the child, right after the fork, every TCP descriptor of uwarp is replaced by one of `/dev/null`.
+//! Registered memory in the child is an ordinary copy that no peer can reach.
+
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
+use std::sync::Once;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Counts the forks between the first process and this one.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Descriptors below this number can be guarded.
+const DESCRIPTORS_MAX: usize = 1 << 20;
+
+/// A bit for each guarded descriptor.
+static GUARDED: [AtomicU64; DESCRIPTORS_MAX / 64] =
+    [const { AtomicU64::new(0) }; DESCRIPTORS_MAX / 64];
+
+/// Words of [`GUARDED`] that have ever been used.
+static USED_WORDS: AtomicUsize = AtomicUsize::new(0);
+
+static NULL_DEVICE: AtomicI32 = AtomicI32::new(-1);
+
+static PREPARE: Once = Once::new();
+
+/// How often the process's line has forked; an object made at another number belongs to another
+/// process.
+pub(crate) fn generation() -> u32 {
+    PREPARE.call_once(prepare);
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Whether an object made at `generation` belongs to this process.
+pub(crate) fn check(made_at: u32) -> Result<(), ()> {
+    if GENERATION.load(Ordering::Relaxed) == made_at {
+        Ok(())
+    } else {
+        Err(())
+    }
+}
+
+/// Has `descriptor` replaced in forked children.
+pub(crate) fn guard(descriptor: BorrowedFd<'_>) {
+    PREPARE.call_once(prepare);
+    if let Some((word, bit)) = place(descriptor) {
+        GUARDED[word].fetch_or(bit, Ordering::Relaxed);
+        USED_WORDS.fetch_max(word + 1, Ordering::Relaxed);
+    }
+}
+
+/// Takes the guard off, before the descriptor is closed or given away.
+pub(crate) fn forget(descriptor: BorrowedFd<'_>) {
+    if let Some((word, bit)) = place(descriptor) {
+        GUARDED[word].fetch_and(!bit, Ordering::Relaxed);
+    }
+}
+
+fn place(descriptor: BorrowedFd<'_>) -> Option<(usize, u64)> {
+    let number = usize::try_from(descriptor.as_raw_fd())
+        .ok()
+        .filter(|&number| number < DESCRIPTORS_MAX)?;
+    Some((number / 64, 1 << (number % 64)))
+}
+
+fn prepare() {
+    if let Ok(device) = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
+        NULL_DEVICE.store(device.into_raw_fd(), Ordering::Relaxed);
+    }
+    // SAFETY: the handler only uses atomics and dup3, which may be called after a fork.
+    let registered = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    if registered != 0 {
+        tracing::warn!("no fork handler: a forked child keeps its parent's connections open");
+    }
+}
+
+/// Runs in the child of every fork, in the only thread that is left.
+extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    let null_device = NULL_DEVICE.load(Ordering::Relaxed);
+    if null_device < 0 {
+        return;
+    }
+    for (index, word) in GUARDED
+        .iter()
+        .enumerate()
+        .take(USED_WORDS.load(Ordering::Relaxed))
+    {
+        let mut bits = word.swap(0, Ordering::Relaxed);
+        while bits != 0 {
+            let number = index * 64 + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            // SAFETY: dup3 is safe to call after a fork. It replaces a descriptor of the child that
+            // only uwarp knows; its owner may still close it.
+            unsafe { libc::dup3(null_device, number as libc::c_int, libc::O_CLOEXEC) };
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Vectored reads and writes between a socket and registered memory.
+//!
+//! Registered memory may change at any time, so it never becomes a slice; the kernel gets plain
+//! addresses. Everything an address points into is borrowed, or kept alive by an `Arc`, for the
+//! length of the call.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+use uwarp_stream::{Batch, Piece};
+
+use crate::descriptor::Works;
+use crate::memory::{RegionMemory, Span};
+
+/// As many elements as one system call takes (IOV_MAX of Linux).
+const VECTORS_MAX: usize = 1024;
+
+/// The list of addresses for one system call; empty between calls, so that only its allocation is
+/// kept.
+#[derive(Default)]
+pub(crate) struct Vectors(Vec<libc::iovec>);
+
+// SAFETY: the list is empty between calls, and a call is made from one thread.
+unsafe impl Send for Vectors {}
+
+impl std::fmt::Debug for Vectors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vectors")
+    }
+}
+
+impl Vectors {
+    fn push(&mut self, span: Span) {
+        self.0.push(libc::iovec {
+            iov_base: span.ptr.cast(),
+            iov_len: span.len,
+        });
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= VECTORS_MAX
+    }
+
+    /// Writes what waits in `batch`, as much of it as the socket takes, by one system call.
+    pub(crate) fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        batch: &Batch<Arc<RegionMemory>>,
+        works: &Works,
+    ) -> io::Result<usize> {
+        self.0.clear();
+        for piece in batch.pieces() {
+            if self.is_full() {
+                break;
+            }
+            match piece {
+                Piece::Octets(range) => {
+                    let octets = batch.octets(range.clone());
+                    self.push(Span {
+                        ptr: octets.as_ptr().cast_mut(),
+                        len: octets.len(),
+                    });
+                }
+                Piece::Work { slot, range } => {
+                    let len = (range.end - range.start) as usize;
+                    works.pieces(*slot, range.start, len, |element, offset, len| {
+                        if let Ok(span) = element.memory.iovec(offset, len) {
+                            self.push(span);
+                        }
+                    });
+                }
+                Piece::Region { handle, range } => {
+                    if let Ok(span) = handle.iovec(range.start, (range.end - range.start) as usize)
+                    {
+                        self.push(span);
+                    }
+                }
+            }
+        }
+        let count = self.0.len().min(VECTORS_MAX);
+        // SAFETY: all-zero is a valid msghdr.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = self.0.as_mut_ptr();
+        message.msg_iovlen = count as _;
+        // SAFETY: the first `count` elements are initialised; the arena is borrowed with `batch`, and
+        // the regions are kept alive by the batch's and the works' handles, both borrowed here. The
+        // kernel only reads them.
+        let sent = unsafe {
+            libc::sendmsg(
+                socket.as_raw_fd(),
+                &raw const message,
+                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+            )
+        };
+        self.0.clear();
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Reads by one system call: first into `spans`, then into `staging`.
+    ///
+    /// # Safety
+    /// The memory of each span stays allocated for the length of the call, and is registered
+    /// memory, which nobody borrows as a slice.
+    pub(crate) unsafe fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        spans: impl Iterator<Item = Span>,
+        staging: &mut [u8],
+    ) -> io::Result<usize> {
+        self.0.clear();
+        for span in spans {
+            self.push(span);
+        }
+        self.push(Span {
+            ptr: staging.as_mut_ptr(),
+            len: staging.len(),
+        });
+        // SAFETY: all-zero is a valid msghdr.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = self.0.as_mut_ptr();
+        message.msg_iovlen = self.0.len() as _;
+        // SAFETY: the caller vouches for the spans, and `staging` is borrowed exclusively.
+        let read =
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+        self.0.clear();
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+/// Octets that wait in the socket's receive queue.
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD stores one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(count.max(0) as usize)
+    }
+}

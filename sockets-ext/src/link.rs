@@ -1,0 +1,290 @@
+//! What a socket's handle and its worker share.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use uwarp_ddp::StreamId;
+use uwarp_mpa::PeerRequest;
+use uwarp_stream::{End, Established, Stats};
+
+use crate::completion::{Completion, CompletionQueue, SocketId};
+use crate::connect::Addresses;
+use crate::descriptor::Descriptor;
+use crate::domain::Domain;
+use crate::engine::Engine;
+use crate::error::PostError;
+use crate::listener::{Pending, Place};
+use crate::ring::{Credits, Ring};
+use crate::worker::WorkerHandle;
+
+/// How far a connection has come, as its application sees it.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Starting,
+    Requested(PeerRequest),
+    Established,
+    Rejected {
+        private_data: Vec<u8>,
+        required_ord: Option<u16>,
+        stream: Option<std::net::TcpStream>,
+    },
+    Over(End),
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) peer_closed: bool,
+}
+
+/// What the application asks of the worker, posts apart.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Accept(Vec<u8>),
+    Reject(Vec<u8>, Option<u16>),
+    Close,
+    Abort,
+}
+
+/// One socket: rings towards the worker, the engine that the worker drives, and its state.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: StreamId,
+    pub(crate) domain: Domain,
+    pub(crate) completions: CompletionQueue,
+    worker: WorkerHandle,
+    sends: Ring<Descriptor>,
+    receives: Ring<Descriptor>,
+    send_places: Credits,
+    receive_places: Credits,
+    /// The link waits in the worker's queue.
+    scheduled: AtomicBool,
+    /// Nothing more is accepted. Set before the engine takes descriptors for the last time.
+    closed: AtomicBool,
+    /// The socket's handle has been dropped.
+    orphaned: AtomicBool,
+    commands: Mutex<Vec<Command>>,
+    state: Mutex<State>,
+    /// Kept beyond the end of the connection.
+    established: Mutex<Option<Established>>,
+    changed: Condvar,
+    engine: Mutex<Engine>,
+    /// The listener that wants to hear of the Request.
+    pub(crate) listener: Option<Weak<Pending>>,
+    /// The place among the listener's connections, until the application has taken the Request or
+    /// the connection has ended.
+    place: Mutex<Option<Place>>,
+    pub(crate) addresses: Addresses,
+    pub(crate) startup_timeout: Duration,
+    /// The ORD agreed on, or [`ORD_UNKNOWN`] before that.
+    ord: AtomicU32,
+}
+
+const ORD_UNKNOWN: u32 = u32::MAX;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What [`Link::new`] needs.
+pub(crate) struct LinkParts {
+    pub(crate) id: StreamId,
+    pub(crate) domain: Domain,
+    pub(crate) completions: CompletionQueue,
+    pub(crate) worker: WorkerHandle,
+    pub(crate) send_queue: u32,
+    pub(crate) receive_queue: u32,
+    pub(crate) engine: Engine,
+    pub(crate) listener: Option<Weak<Pending>>,
+    pub(crate) place: Option<Place>,
+    pub(crate) addresses: Addresses,
+    pub(crate) startup_timeout: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(parts: LinkParts) -> Arc<Self> {
+        Arc::new(Self {
+            id: parts.id,
+            domain: parts.domain,
+            completions: parts.completions,
+            worker: parts.worker,
+            sends: Ring::with_capacity(parts.send_queue as usize),
+            receives: Ring::with_capacity(parts.receive_queue as usize),
+            send_places: Credits::new(parts.send_queue as usize),
+            receive_places: Credits::new(parts.receive_queue as usize),
+            scheduled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            orphaned: AtomicBool::new(false),
+            commands: Mutex::new(Vec::new()),
+            state: Mutex::new(State {
+                phase: Phase::Starting,
+                peer_closed: false,
+            }),
+            established: Mutex::new(None),
+            changed: Condvar::new(),
+            engine: Mutex::new(parts.engine),
+            listener: parts.listener,
+            place: Mutex::new(parts.place),
+            addresses: parts.addresses,
+            startup_timeout: parts.startup_timeout,
+            ord: AtomicU32::new(ORD_UNKNOWN),
+        })
+    }
+
+    /// Queues a descriptor for the worker. Takes no lock and does not block.
+    pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(PostError::Closed);
+        }
+        let (ring, places) = if descriptor.operation.is_some() {
+            (&self.sends, &self.send_places)
+        } else {
+            (&self.receives, &self.receive_places)
+        };
+        if !self.completions.reserve() {
+            return Err(PostError::Full);
+        }
+        if !places.try_take(1) {
+            self.completions.unreserve();
+            return Err(PostError::Full);
+        }
+        if ring.push(descriptor).is_err() {
+            places.give(1);
+            self.completions.unreserve();
+            return Err(PostError::Full);
+        }
+        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
+        self.schedule();
+        Ok(())
+    }
+
+    /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
+    /// its buffer.
+    pub(crate) fn take_receive(&self) -> Option<Descriptor> {
+        self.receives.pop()
+    }
+
+    /// The next Send, Write or Read posted.
+    pub(crate) fn take_send(&self) -> Option<Descriptor> {
+        self.sends.pop()
+    }
+
+    /// A request is complete: frees its place and tells the application.
+    pub(crate) fn complete(&self, completion: Completion) {
+        if completion.kind == uwarp_rdmap::OperationKind::Receive {
+            self.receive_places.give(1);
+        } else {
+            self.send_places.give(1);
+        }
+        self.completions.push(completion);
+    }
+
+    pub(crate) fn socket_id(&self) -> SocketId {
+        SocketId(self.id.0)
+    }
+
+    /// Makes the worker look at this link soon.
+    pub(crate) fn schedule(self: &Arc<Self>) {
+        if !self.scheduled.swap(true, Ordering::AcqRel) {
+            self.worker.run(Arc::clone(self));
+        }
+    }
+
+    pub(crate) fn command(self: &Arc<Self>, command: Command) {
+        lock(&self.commands).push(command);
+        self.schedule();
+    }
+
+    pub(crate) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *lock(&self.commands))
+    }
+
+    /// For the worker: whatever is queued from here on schedules the link anew.
+    pub(crate) fn unschedule(&self) {
+        self.scheduled.store(false, Ordering::Release);
+        // Orders the store before the reads of the rings that follow; the counterpart is the
+        // read-modify-write in `schedule`, which comes after the push.
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
+    }
+
+    pub(crate) fn set_closed(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn orphan(self: &Arc<Self>) {
+        self.orphaned.store(true, Ordering::Release);
+        self.command(Command::Close);
+    }
+
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.orphaned.load(Ordering::Acquire)
+    }
+
+    /// The connection is no longer one of those that its listener counts.
+    pub(crate) fn leave_listener(&self) {
+        drop(lock(&self.place).take());
+    }
+
+    /// The connection is set up.
+    pub(crate) fn establish(&self, established: Established) {
+        self.leave_listener();
+        self.ord
+            .store(u32::from(established.agreement.ord), Ordering::Relaxed);
+        *lock(&self.established) = Some(established);
+        self.update(|state| state.phase = Phase::Established);
+    }
+
+    pub(crate) fn ord(&self) -> Option<u16> {
+        u16::try_from(self.ord.load(Ordering::Relaxed)).ok()
+    }
+
+    pub(crate) fn established(&self) -> Option<Established> {
+        lock(&self.established).clone()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// Changes the state and wakes whoever waits for a change.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut lock(&self.state));
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut lock(&self.state))
+    }
+
+    /// Waits until `done` gives something, or until the deadline.
+    pub(crate) fn wait_state<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(value) = done(&mut state) {
+                return Some(value);
+            }
+            state = match deadline {
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.checked_duration_since(Instant::now())?;
+                    self.changed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Queues between the threads of one process: descriptors one way, completions the other.
+//!
+//! - [`Ring`] is a bounded queue that any number of threads push to and pop from without a lock.
+//! - [`Wakeup`] is the agreement by which whoever pushes knows whether somebody must be woken; it knows of no system
+//!   call, only of a [`Doorbell`].
+//! - [`BelledRing`] is the two together, and what the model checker runs.
+//! - `CompletionRing` is a belled ring whose doorbell is an eventfd: completions that a program waits for in its own
+//!   `poll`, `epoll` or `select`.
+//! - [`Credits`] count what may be outstanding, so that a completion finds room when its time comes.
+//!
+//! Nothing here knows what a descriptor or a completion is. Built with `--cfg loom`, everything but the eventfd runs
+//! under the loom model checker: `RUSTFLAGS="--cfg loom" cargo test -p uwarp --release --lib loom_`.
+
+mod belled;
+#[cfg(not(loom))]
+mod completion;
+mod credits;
+mod doorbell;
+#[cfg(not(loom))]
+mod eventfd;
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod mpmc;
+mod sync;
+
+pub(crate) use belled::BelledRing;
+#[cfg(not(loom))]
+pub(crate) use completion::CompletionRing;
+pub(crate) use credits::Credits;
+pub(crate) use doorbell::Doorbell;
+pub(crate) use mpmc::Ring;

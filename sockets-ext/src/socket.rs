@@ -1,0 +1,316 @@
+//! The socket in DDPMODE.
+
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use uwarp_ddp::{Stag, StreamId};
+use uwarp_rdmap::Operation;
+use uwarp_stream::{End, Established, Stats};
+
+use crate::completion::{Completion, CompletionQueue, SocketId};
+use crate::descriptor::{Descriptor, MAX_SGE, SgeList};
+use crate::domain::{Domain, RemoteRegion, Sge};
+use crate::error::{Error, PostError, WaitError};
+use crate::link::{Command, Link, Phase};
+
+/// What a Send asks of the receiver besides taking its data (RFC 5040 s5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendFlags {
+    /// Raise an event on delivery.
+    pub solicited: bool,
+    /// Invalidate this STag of the receiver's on delivery.
+    pub invalidate: Option<Stag>,
+}
+
+/// A TCP connection in DDPMODE.
+///
+/// Work is posted and completes later: [`poll`](Self::poll) and [`wait`](Self::wait) give the
+/// completions, each with the number that the request was posted with. The buffers of a request
+/// must not be reused, nor changed, before its completion.
+///
+/// Posting takes no lock and never blocks; all methods may be called from several threads at once.
+/// Dropping the socket closes it in order, in the background.
+#[derive(Debug)]
+pub struct Socket {
+    link: Arc<Link>,
+    generation: u32,
+    /// Dropping it closes the connection.
+    armed: AtomicBool,
+}
+
+impl Socket {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self {
+            link,
+            generation: crate::fork::generation(),
+            armed: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) const fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Another handle has taken the connection over.
+    pub(crate) fn disarm(&self) {
+        self.armed.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn domain(&self) -> &Domain {
+        &self.link.domain
+    }
+
+    pub(crate) fn stream_id(&self) -> StreamId {
+        self.link.id
+    }
+
+    /// The name of this socket in completions.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        self.link.socket_id()
+    }
+
+    /// Our TCP address.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.link.addresses.local
+    }
+
+    /// The peer's TCP address.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.link.addresses.peer
+    }
+
+    /// The terms that both ends agreed, and the peer's private data.
+    #[must_use]
+    pub fn established(&self) -> Option<Established> {
+        self.link.established()
+    }
+
+    /// Posts a Send of the octets of `list`, of which the peer must have posted a receive.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_send(&self, id: u64, list: &[Sge], flags: SendFlags) -> Result<(), PostError> {
+        let operation = Operation::Send {
+            solicited: flags.solicited,
+            invalidate: flags.invalidate,
+        };
+        self.post(id, list, Some(operation), None)
+    }
+
+    /// Posts buffers for one incoming Send. Receives are used in the order of posting.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
+        self.post(id, list, None, None)
+    }
+
+    /// Posts an RDMA Write of the octets of `list` to the beginning of `remote`. The peer is not
+    /// told; a Send that follows tells it.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_write(&self, id: u64, list: &[Sge], remote: RemoteRegion) -> Result<(), PostError> {
+        let operation = Operation::Write {
+            stag: remote.stag,
+            to: remote.to,
+        };
+        self.post(id, list, Some(operation), Some(remote.len))
+    }
+
+    /// Posts an RDMA Read from the beginning of `remote` into the buffers of `list`.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_read(&self, id: u64, list: &[Sge], remote: RemoteRegion) -> Result<(), PostError> {
+        if self.link.ord() == Some(0) {
+            return Err(PostError::ReadsDisabled);
+        }
+        let operation = Operation::Read {
+            stag: remote.stag,
+            to: remote.to,
+        };
+        self.post(id, list, Some(operation), Some(remote.len))
+    }
+
+    fn post(
+        &self,
+        id: u64,
+        list: &[Sge],
+        operation: Option<Operation>,
+        remote_len: Option<u32>,
+    ) -> Result<(), PostError> {
+        crate::fork::check(self.generation).map_err(|()| PostError::Forked)?;
+        if list.len() > MAX_SGE {
+            return Err(PostError::TooManyElements);
+        }
+        let list: SgeList = list.iter().cloned().collect();
+        let mut len = 0u32;
+        for element in &list {
+            if element.domain != self.domain().id() {
+                return Err(PostError::OtherDomain);
+            }
+            len = len.checked_add(element.len).ok_or(PostError::TooLong)?;
+        }
+        if let Some(remote) = remote_len.filter(|&remote| remote < len) {
+            return Err(PostError::RemoteTooShort { remote, local: len });
+        }
+        if let Some(Operation::Write { to, .. } | Operation::Read { to, .. }) = operation {
+            to.checked_add(u64::from(len))
+                .ok_or(PostError::OffsetWrap)?;
+        }
+        self.link.post(Descriptor {
+            id,
+            operation,
+            list,
+            len,
+        })
+    }
+
+    /// The queue that completions of this socket go to.
+    #[must_use]
+    pub fn completion_queue(&self) -> &CompletionQueue {
+        &self.link.completions
+    }
+
+    /// A descriptor that is readable while completions wait, for the caller's own poll or epoll.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn completion_descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
+        self.link.completions.descriptor()
+    }
+
+    /// Takes a completion if there is one. Never blocks.
+    #[must_use]
+    pub fn poll(&self) -> Option<Completion> {
+        self.link.completions.poll_one()
+    }
+
+    /// Waits for a completion, at most `timeout` (for ever if `None`).
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`], or [`WaitError::Over`] when the connection has ended and every
+    /// completion has been taken.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Completion, WaitError> {
+        crate::fork::check(self.generation).map_err(|()| WaitError::Forked)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            // The order matters: what completed before the end is taken before the end is told.
+            let end = self.end();
+            if let Some(completion) = self.poll() {
+                return Ok(completion);
+            }
+            if let Some(end) = end {
+                // Another thread may wait for the same end.
+                self.link.completions.wake();
+                return Err(WaitError::Over(end));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(WaitError::TimedOut);
+            }
+            if let Some(completion) = self
+                .link
+                .completions
+                .nap(deadline)
+                .map_err(|error| WaitError::System(error.kind()))?
+            {
+                return Ok(completion);
+            }
+        }
+    }
+
+    /// How the connection ended; `None` while it lives.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.link.with_state(|state| match &state.phase {
+            Phase::Over(end) => Some(end.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether the peer has sent its last octet. Sending is still possible until the connection is
+    /// closed here too.
+    #[must_use]
+    pub fn peer_closed(&self) -> bool {
+        self.link.with_state(|state| state.peer_closed)
+    }
+
+    /// What the connection has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.link.stats()
+    }
+
+    /// Closes in order and waits for the end: posted work is finished, then both ends say that they
+    /// have no more. Takes no longer than the close timeout of the options.
+    ///
+    /// # Errors
+    /// How the connection ended, if not in order.
+    pub fn close(&self) -> Result<(), WaitError> {
+        self.shutdown()?;
+        let end = self.link.wait_state(None, |state| match &state.phase {
+            Phase::Over(end) => Some(end.clone()),
+            _ => None,
+        });
+        match end {
+            Some(End::Graceful) => Ok(()),
+            Some(end) => Err(WaitError::Over(end)),
+            None => Err(WaitError::TimedOut),
+        }
+    }
+
+    /// Begins to close in order; does not wait.
+    ///
+    /// # Errors
+    /// [`WaitError::Forked`] in a forked child.
+    pub fn shutdown(&self) -> Result<(), WaitError> {
+        crate::fork::check(self.generation).map_err(|()| WaitError::Forked)?;
+        self.link.command(Command::Close);
+        Ok(())
+    }
+
+    /// Ends the connection at once with a TCP reset; what is posted completes as flushed.
+    pub fn abort(&self) {
+        if crate::fork::check(self.generation).is_ok() {
+            self.link.command(Command::Abort);
+        }
+    }
+
+    /// Waits until the set-up has come to an end.
+    pub(crate) fn await_established(&self) -> Result<(), Error> {
+        let timeout = self.link.startup_timeout;
+        let outcome = self.link.wait_state(None, |state| match &mut state.phase {
+            Phase::Starting | Phase::Requested(_) => None,
+            Phase::Established => Some(Ok(())),
+            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
+            Phase::Rejected {
+                private_data,
+                required_ord,
+                stream,
+            } => Some(match stream.take() {
+                Some(stream) => Err(Error::Rejected {
+                    private_data: std::mem::take(private_data),
+                    required_ord: *required_ord,
+                    stream,
+                }),
+                None => Err(Error::SetupClosed),
+            }),
+        });
+        outcome.unwrap_or(Err(Error::SetupClosed))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if *self.armed.get_mut() && crate::fork::check(self.generation).is_ok() {
+            self.link.orphan();
+        }
+    }
+}

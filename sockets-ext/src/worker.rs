@@ -1,0 +1,484 @@
+//! The asynchronous worker: one thread, one poll over the UNIX socket and all sockets it serves.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::net::UnixDatagram;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::control::Message;
+use crate::engine::Turn;
+use crate::error::Error;
+use crate::link::Link;
+use crate::listener::ListenerEntry;
+use crate::ring::{BelledRing, Doorbell};
+
+/// Sockets that one worker serves at the most; also the places of its run queue.
+const SOCKETS_MAX: usize = 1 << 15;
+
+const CONTROL: Token = Token(usize::MAX - 1);
+
+/// How long a listener rests when the process is out of descriptors.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// A set of workers that sockets are shared out to.
+///
+/// A process has one set of its own, with one worker, that starts with the first socket set to
+/// DDPMODE. Cloning makes another handle to the same set.
+#[derive(Clone, Debug)]
+pub struct Workers(Arc<Set>);
+
+#[derive(Debug)]
+struct Set {
+    handles: Vec<WorkerHandle>,
+    next: AtomicUsize,
+}
+
+impl Workers {
+    /// Starts `count` worker threads, at least 1.
+    ///
+    /// # Errors
+    /// When a thread, its UNIX socket or its poll cannot be made.
+    pub fn start(count: usize) -> Result<Self, Error> {
+        let handles = (0..count.max(1))
+            .map(WorkerHandle::start)
+            .collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(Set {
+            handles,
+            next: AtomicUsize::new(0),
+        })))
+    }
+
+    /// The process's own set.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), at the first call.
+    pub fn global() -> Result<Self, Error> {
+        static GLOBAL: Mutex<Option<(u32, Workers)>> = Mutex::new(None);
+        let mut global = GLOBAL.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = crate::fork::generation();
+        // A forked child does not have its parent's threads and starts its own.
+        if let Some((made_in, workers)) = &*global {
+            if *made_in == generation {
+                return Ok(workers.clone());
+            }
+        }
+        let workers = Self::start(1)?;
+        if let Some((_, stale)) = global.replace((generation, workers.clone())) {
+            std::mem::forget(stale);
+        }
+        Ok(workers)
+    }
+
+    pub(crate) fn next(&self) -> WorkerHandle {
+        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.handles[turn % self.0.handles.len()].clone()
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        for handle in &self.handles {
+            handle.tell(Message::Stop);
+        }
+    }
+}
+
+/// What other threads know of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Links that want a turn; each is in it once at the most.
+    run: BelledRing<Arc<Link>, ControlBell>,
+    listeners: Mutex<Vec<ListenerEntry>>,
+    sockets: AtomicUsize,
+}
+
+/// The UNIX socket to a worker, which wakes it from its poll.
+#[derive(Debug)]
+struct ControlBell(StdUnixDatagram);
+
+impl ControlBell {
+    fn tell(&self, message: Message) -> io::Result<()> {
+        self.0.send(&message.encode()).map(|_| ())
+    }
+}
+
+impl Doorbell for ControlBell {
+    fn ring(&self) {
+        // When the socket is full, messages that wake the worker are in it already.
+        let _ = self.tell(Message::Wake);
+    }
+
+    /// The worker empties the socket when its poll says that there is something in it; a message too
+    /// many does no harm.
+    fn silence(&self) {}
+}
+
+impl WorkerHandle {
+    fn start(index: usize) -> Result<Self, Error> {
+        let system = Error::system("cannot start a uwarp worker");
+        let (control, inbox) = StdUnixDatagram::pair().map_err(&system)?;
+        control.set_nonblocking(true).map_err(&system)?;
+        inbox.set_nonblocking(true).map_err(&system)?;
+        let shared = Arc::new(Shared {
+            run: BelledRing::new(SOCKETS_MAX, ControlBell(control)),
+            listeners: Mutex::new(Vec::new()),
+            sockets: AtomicUsize::new(0),
+        });
+        let worker =
+            Worker::new(Arc::clone(&shared), UnixDatagram::from_std(inbox)).map_err(&system)?;
+        std::thread::Builder::new()
+            .name(format!("uwarp-{index}"))
+            .spawn(move || worker.run())
+            .map_err(&system)?;
+        Ok(Self(shared))
+    }
+
+    /// Gives `link` a turn soon. Takes no lock and does not block.
+    pub(crate) fn run(&self, link: Arc<Link>) {
+        // There is a place for every link that `admit` has let in.
+        let pushed = self.0.run.push(link);
+        debug_assert!(pushed.is_ok());
+    }
+
+    /// Counts a new socket.
+    pub(crate) fn admit(&self) -> Result<(), Error> {
+        if self.0.sockets.fetch_add(1, Ordering::Relaxed) < SOCKETS_MAX {
+            return Ok(());
+        }
+        self.0.sockets.fetch_sub(1, Ordering::Relaxed);
+        Err(Error::system(
+            "the uwarp worker serves as many sockets as it can: start more workers",
+        )(io::ErrorKind::QuotaExceeded.into()))
+    }
+
+    pub(crate) fn listen(&self, listener: ListenerEntry) {
+        self.0
+            .listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(listener);
+        self.review_listeners();
+    }
+
+    /// A listener is new, has been closed, or has a place free again.
+    pub(crate) fn review_listeners(&self) {
+        self.tell(Message::Listeners);
+    }
+
+    /// Sends a message that must arrive: when the socket is full, waits until the worker has read.
+    fn tell(&self, message: Message) {
+        while let Err(error) = self.0.run.bell().tell(message) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                tracing::error!(%error, "cannot reach a uwarp worker");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// What a token of the poll stands for.
+#[derive(Debug)]
+enum Entry {
+    Link {
+        link: Arc<Link>,
+        armed: Option<Instant>,
+    },
+    Listener {
+        listener: ListenerEntry,
+        resting: Option<Instant>,
+    },
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    inbox: UnixDatagram,
+    poll: Poll,
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    timers: BTreeSet<(Instant, usize)>,
+    /// Entries that are listeners.
+    listeners: Vec<usize>,
+    stopping: bool,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, mut inbox: UnixDatagram) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        poll.registry()
+            .register(&mut inbox, CONTROL, Interest::READABLE)?;
+        Ok(Self {
+            shared,
+            inbox,
+            poll,
+            entries: Vec::new(),
+            free: Vec::new(),
+            timers: BTreeSet::new(),
+            listeners: Vec::new(),
+            stopping: false,
+        })
+    }
+
+    fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !(self.stopping && self.timers.is_empty() && self.free.len() == self.entries.len()) {
+            self.sleep(&mut events);
+            for event in &events {
+                match event.token() {
+                    CONTROL => self.read_control(),
+                    Token(index) => {
+                        self.socket_ready(
+                            index,
+                            event.is_readable(),
+                            event.is_writable(),
+                            event.is_read_closed() || event.is_error(),
+                        );
+                    }
+                }
+            }
+            self.run_queue();
+            self.run_timers();
+        }
+    }
+
+    /// Waits for the sockets, the UNIX socket, or the next deadline. Whoever queues a link after the
+    /// sleep has been announced wakes the worker; what was queued before is seen here.
+    fn sleep(&mut self, events: &mut Events) {
+        let _asleep = self.shared.run.sleep();
+        let run = &self.shared.run;
+        let timeout = if run.ring().is_empty() && run.is_silent() {
+            // One millisecond more than the rest, which the poll rounds down.
+            let rest = |deadline: Instant| {
+                deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
+            };
+            self.timers.first().map(|&(deadline, _)| rest(deadline))
+        } else {
+            Some(Duration::ZERO)
+        };
+        if let Err(error) = self.poll.poll(events, timeout) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                tracing::error!(%error, "the poll of a uwarp worker failed");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    fn read_control(&mut self) {
+        let mut octets = [0; Message::LEN + 1];
+        while let Ok(count) = self.inbox.recv(&mut octets) {
+            match Message::decode(&octets[..count]) {
+                Some(Message::Wake) => {}
+                Some(Message::Listeners) => self.review_listeners(),
+                Some(Message::Stop) => self.stopping = true,
+                None => tracing::warn!("a uwarp worker got a message that is none"),
+            }
+        }
+    }
+
+    fn socket_ready(&mut self, index: usize, readable: bool, writable: bool, closed: bool) {
+        match self.entries.get(index) {
+            Some(Some(Entry::Link { link, .. })) => {
+                let link = Arc::clone(link);
+                link.engine().ready(readable, writable, closed);
+                self.turn(&link, Some(index));
+            }
+            Some(Some(Entry::Listener { .. })) => self.accept(index),
+            _ => {}
+        }
+    }
+
+    /// Takes the links that are queued now, and not many of those that are queued meanwhile, so that
+    /// the sockets get their turn.
+    fn run_queue(&mut self) {
+        // Once more than there are: finding the queue empty is what silences the bell.
+        for _ in 0..=self.shared.run.ring().len() {
+            let Some(link) = self.shared.run.pop() else {
+                return;
+            };
+            link.unschedule();
+            let index = link.engine().token();
+            self.turn(&link, index);
+        }
+    }
+
+    fn turn(&mut self, link: &Arc<Link>, index: Option<usize>) {
+        let now = Instant::now();
+        let mut engine = link.engine();
+        let index = match index {
+            Some(index) => index,
+            None => match self.adopt(link, &mut engine) {
+                Some(index) => index,
+                None => return,
+            },
+        };
+        let turn = engine.turn(link, now);
+        let deadline = engine.deadline();
+        let announced = engine.take_announcement();
+        drop(engine);
+        self.arm(index, deadline);
+        if announced {
+            if let Some(listener) = link.listener.as_ref().and_then(std::sync::Weak::upgrade) {
+                listener.announce(link);
+            }
+        }
+        match turn {
+            Turn::Wait => {}
+            Turn::Again => link.schedule(),
+            Turn::Over => self.over(link, index),
+        }
+    }
+
+    /// Registers a new link with the poll.
+    fn adopt(&mut self, link: &Arc<Link>, engine: &mut crate::engine::Engine) -> Option<usize> {
+        if engine.is_retired() {
+            return None;
+        }
+        let index = self.insert(Entry::Link {
+            link: Arc::clone(link),
+            armed: None,
+        });
+        engine.set_token(index);
+        let registered = engine.socket().map(|socket| {
+            self.poll.registry().register(
+                socket,
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )
+        });
+        if let Some(Err(error)) = registered {
+            tracing::error!(%error, "cannot poll a socket");
+            engine.lose();
+        }
+        Some(index)
+    }
+
+    fn insert(&mut self, entry: Entry) -> usize {
+        if let Some(index) = self.free.pop() {
+            self.entries[index] = Some(entry);
+            return index;
+        }
+        self.entries.push(Some(entry));
+        self.entries.len() - 1
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.arm(index, None);
+        self.entries[index] = None;
+        self.free.push(index);
+    }
+
+    /// The connection is over; the link stays until its handle is dropped, so that what is posted
+    /// too late is completed as well.
+    fn over(&mut self, link: &Arc<Link>, index: usize) {
+        if link.is_orphaned() && matches!(self.entries.get(index), Some(Some(_))) {
+            self.remove(index);
+            link.engine().retire();
+            self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn arm(&mut self, index: usize, deadline: Option<Instant>) {
+        let Some(Some(Entry::Link { armed, .. } | Entry::Listener { resting: armed, .. })) =
+            self.entries.get_mut(index)
+        else {
+            return;
+        };
+        if *armed == deadline {
+            return;
+        }
+        if let Some(old) = std::mem::replace(armed, deadline) {
+            self.timers.remove(&(old, index));
+        }
+        if let Some(new) = deadline {
+            self.timers.insert((new, index));
+        }
+    }
+
+    fn run_timers(&mut self) {
+        let now = Instant::now();
+        while let Some(&(deadline, index)) = self.timers.first() {
+            if deadline > now {
+                return;
+            }
+            self.timers.pop_first();
+            match self.entries.get_mut(index) {
+                Some(Some(Entry::Link { link, armed })) => {
+                    *armed = None;
+                    let link = Arc::clone(link);
+                    self.turn(&link, Some(index));
+                }
+                Some(Some(Entry::Listener { resting, .. })) => {
+                    *resting = None;
+                    self.accept(index);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Adopts new listeners, drops closed ones, and lets those go on that waited for a place.
+    fn review_listeners(&mut self) {
+        let new = std::mem::take(
+            &mut *self
+                .shared
+                .listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for mut listener in new {
+            let index = self.free.pop().unwrap_or(self.entries.len());
+            if let Err(error) = self.poll.registry().register(
+                &mut listener.socket,
+                Token(index),
+                Interest::READABLE,
+            ) {
+                tracing::error!(%error, "cannot poll a listener");
+            }
+            if index == self.entries.len() {
+                self.entries.push(None);
+            }
+            self.entries[index] = Some(Entry::Listener {
+                listener,
+                resting: None,
+            });
+            self.listeners.push(index);
+        }
+        for index in std::mem::take(&mut self.listeners) {
+            match &self.entries[index] {
+                Some(Entry::Listener { listener, .. }) if !listener.pending.is_closed() => {
+                    self.listeners.push(index);
+                    self.accept(index);
+                }
+                _ => self.remove(index),
+            }
+        }
+    }
+
+    /// Takes the connections that wait, as many as the listener lets be under way.
+    fn accept(&mut self, index: usize) {
+        let mut rest = None;
+        loop {
+            let Some(Some(Entry::Listener { listener, .. })) = self.entries.get_mut(index) else {
+                return;
+            };
+            match listener.accept() {
+                Ok(Some(link)) => link.schedule(),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed");
+                    rest = Some(Instant::now() + ACCEPT_REST);
+                    break;
+                }
+            }
+        }
+        self.arm(index, rest);
+    }
+}

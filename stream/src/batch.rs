@@ -1,0 +1,222 @@
+//! Octets that wait to be written.
+
+use std::ops::Range;
+
+use uwarp_rdmap::Slot;
+
+/// A run of octets in a [`Batch`], in wire order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece<H> {
+    /// Octets of the batch's own arena: headers, markers, padding, CRCs.
+    Octets(Range<usize>),
+    /// Octets of the gather list of a posted request.
+    Work {
+        /// The request.
+        slot: Slot,
+        /// Octets counted from the beginning of its gather list.
+        range: Range<u32>,
+    },
+    /// Octets of a region that the peer reads.
+    Region {
+        /// Keeps the memory alive.
+        handle: H,
+        /// Offsets in the region.
+        range: Range<u64>,
+    },
+}
+
+impl<H> Piece<H> {
+    /// Octets in this piece.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Octets(range) => range.len(),
+            Self::Work { range, .. } => (range.end - range.start) as usize,
+            Self::Region { range, .. } => (range.end - range.start) as usize,
+        }
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn skip(&mut self, count: usize) {
+        match self {
+            Self::Octets(range) => range.start += count,
+            Self::Work { range, .. } => range.start += count as u32,
+            Self::Region { range, .. } => range.start += count as u64,
+        }
+    }
+}
+
+/// What one vectored write sends: headers from an arena, payload by reference.
+///
+/// Filled by [`Connection::transmit`](crate::Connection::transmit), emptied by
+/// [`advance`](Self::advance) as the socket takes octets. Its buffers are reused, so that the
+/// steady state allocates nothing.
+///
+/// ```text
+///   arena   [len|header][pad|crc|len|header]...
+///   pieces   ^Octets     ^Work ^Octets       ^Work ...
+/// ```
+#[derive(Debug)]
+pub struct Batch<H> {
+    arena: Vec<u8>,
+    pieces: Vec<Piece<H>>,
+    /// Pieces before this one have been written.
+    first: usize,
+    /// Octets that wait.
+    waiting: usize,
+}
+
+impl<H> Default for Batch<H> {
+    fn default() -> Self {
+        Self {
+            arena: Vec::new(),
+            pieces: Vec::new(),
+            first: 0,
+            waiting: 0,
+        }
+    }
+}
+
+impl<H> Batch<H> {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Octets that wait to be written.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// The pieces that wait, in wire order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece<H>] {
+        &self.pieces[self.first..]
+    }
+
+    /// The octets of a [`Piece::Octets`] of this batch.
+    #[must_use]
+    pub fn octets(&self, range: Range<usize>) -> &[u8] {
+        &self.arena[range]
+    }
+
+    /// The first `count` octets that wait have been written.
+    pub fn advance(&mut self, count: usize) {
+        let mut left = count.min(self.waiting);
+        self.waiting -= left;
+        while left > 0 {
+            let piece = &mut self.pieces[self.first];
+            let len = piece.len();
+            if left < len {
+                piece.skip(left);
+                return;
+            }
+            left -= len;
+            self.first += 1;
+        }
+        if self.waiting == 0 {
+            self.clear();
+        }
+    }
+
+    /// Drops what waits.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.pieces.clear();
+        self.first = 0;
+        self.waiting = 0;
+    }
+
+    pub(crate) fn push_octets(&mut self, octets: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(octets);
+        let end = self.arena.len();
+        self.waiting += octets.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Octets(range)) if range.end == start => range.end = end,
+            _ => self.pieces.push(Piece::Octets(start..end)),
+        }
+    }
+
+    pub(crate) fn push(&mut self, piece: Piece<H>) {
+        self.waiting += piece.len();
+        self.pieces.push(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Batch<()> {
+        let mut batch = Batch::new();
+        batch.push_octets(b"abc");
+        batch.push(Piece::Work {
+            slot: Slot(7),
+            range: 0..10,
+        });
+        batch.push_octets(b"de");
+        batch.push_octets(b"f");
+        batch.push(Piece::Region {
+            handle: (),
+            range: 100..104,
+        });
+        batch
+    }
+
+    #[test]
+    fn neighbouring_octets_become_one_piece() {
+        let batch = batch();
+        assert_eq!(batch.len(), 20);
+        assert_eq!(batch.pieces().len(), 4);
+        assert_eq!(batch.octets(3..6), b"def");
+    }
+
+    #[test]
+    fn any_split_of_the_write_leaves_the_rest() {
+        for cut in 0..=20 {
+            let mut batch = batch();
+            batch.advance(cut);
+            let left: usize = batch.pieces().iter().map(Piece::len).sum();
+            assert_eq!(left, 20 - cut);
+            assert_eq!(batch.len(), 20 - cut);
+            batch.advance(20 - cut);
+            assert!(batch.is_empty());
+            assert!(batch.pieces().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_piece_is_entered_where_the_write_stopped() {
+        let mut batch = batch();
+        batch.advance(3 + 4);
+        assert_eq!(
+            batch.pieces()[0],
+            Piece::Work {
+                slot: Slot(7),
+                range: 4..10
+            }
+        );
+        batch.advance(6 + 3 + 1);
+        assert_eq!(
+            batch.pieces(),
+            [Piece::Region {
+                handle: (),
+                range: 101..104
+            }]
+        );
+    }
+}

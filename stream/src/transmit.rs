@@ -1,0 +1,265 @@
+//! From messages to octets.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use uwarp_mpa::{FpduSink, Rtr};
+use uwarp_rdmap::header::{READ_REQUEST_SEGMENT_LEN, read_request_ddp_header};
+use uwarp_rdmap::terminate::BlamedHeader;
+use uwarp_rdmap::{Outgoing, Payload, RdmapError, Slot, Terminate};
+
+use crate::batch::{Batch, Piece};
+use crate::connection::{Connection, Role, Sending};
+use crate::event::End;
+use crate::fault::Fault;
+use crate::memory::{Memory, Source};
+
+/// Read Responses up to this many octets are copied when they are framed, if there is a CRC: their
+/// source may be written to at any moment, and a change between the CRC and the write would end the
+/// connection at the peer. A longer one is sent in place; its source must hold still.
+const SNAPSHOT_MAX: u32 = 4096;
+
+/// A batch with this many pieces is full, whatever its length: a vectored write takes no more.
+const PIECES_MAX: usize = 512;
+
+impl Connection {
+    /// Adds to `batch` what may be sent now, until it holds `budget` octets or a little more.
+    ///
+    /// Report what the transport takes of it by [`written`](Self::written) and
+    /// [`Batch::advance`].
+    pub fn transmit<M: Memory>(
+        &mut self,
+        batch: &mut Batch<M::Handle>,
+        memory: &mut M,
+        budget: usize,
+        now: Instant,
+    ) {
+        if std::mem::take(&mut self.drop_batch) {
+            batch.clear();
+        }
+        let before = batch.len();
+        if let Some(frame) = self.frame.take() {
+            batch.push_octets(&frame);
+        }
+        self.batched += (batch.len() - before) as u64;
+        self.transmit_rtr(batch, memory);
+        while matches!(
+            self.sending,
+            Sending::Open | Sending::Finishing | Sending::LastWords
+        ) && batch.len() < budget
+            && batch.pieces().len() < PIECES_MAX
+        {
+            if !self.transmit_segment(batch, memory, now) {
+                break;
+            }
+        }
+        self.finish_half();
+        self.settle_rejection();
+    }
+
+    /// Whether [`transmit`](Self::transmit) would add something.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        self.frame.is_some()
+            || self.link.as_ref().is_some_and(|link| match self.sending {
+                Sending::Open | Sending::Finishing | Sending::LastWords => {
+                    link.endpoint.has_output() || (link.rtr_pending && self.role == Role::Initiator)
+                }
+                _ => false,
+            })
+    }
+
+    /// The RTR frame goes before everything else (RFC 6581 s5, E01).
+    fn transmit_rtr<M: Memory>(&mut self, batch: &mut Batch<M::Handle>, memory: &mut M) {
+        let Some(link) = &mut self.link else { return };
+        if self.role != Role::Initiator || !link.rtr_pending || self.sending == Sending::Startup {
+            return;
+        }
+        link.rtr_pending = false;
+        let Some(rtr) = link.agreement.rtr else {
+            return;
+        };
+        let outgoing = match rtr {
+            Rtr::Write => link.endpoint.rtr_write(),
+            Rtr::Read => link.endpoint.rtr_read(),
+            Rtr::Send => link.endpoint.rtr_send(),
+        };
+        let mut sink = Sink {
+            batch,
+            memory,
+            payload: Resolved::None,
+        };
+        let framed = link.framer.frame(outgoing.head(), 0..0, &mut sink);
+        self.batched += framed.unwrap_or_default() as u64;
+        self.stats.fpdus_sent += 1;
+    }
+
+    /// Frames one segment; `false` if there is none.
+    fn transmit_segment<M: Memory>(
+        &mut self,
+        batch: &mut Batch<M::Handle>,
+        memory: &mut M,
+        now: Instant,
+    ) -> bool {
+        let Some(link) = &mut self.link else {
+            return false;
+        };
+        let Some(outgoing) = link.endpoint.next_segment(link.mulpdu) else {
+            return false;
+        };
+        let payload = match resolve(&outgoing, memory) {
+            Ok(payload) => payload,
+            Err(error) => {
+                self.source_lost(RdmapError::ReadSource(error), now);
+                return true;
+            }
+        };
+        let snapshot = match &payload {
+            Resolved::Region(source, len) if link.agreement.crc && *len <= SNAPSHOT_MAX => {
+                Some((source, *len))
+            }
+            _ => None,
+        };
+        let framed = if let Some((source, len)) = snapshot {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(outgoing.head());
+            memory.copy_source(
+                &source.handle,
+                source.offset..source.offset + u64::from(len),
+                &mut self.scratch,
+            );
+            let mut sink = Sink {
+                batch,
+                memory,
+                payload: Resolved::None,
+            };
+            link.framer.frame(&self.scratch, 0..0, &mut sink)
+        } else {
+            let range = payload.range();
+            let mut sink = Sink {
+                batch,
+                memory,
+                payload,
+            };
+            link.framer.frame(outgoing.head(), range, &mut sink)
+        };
+        let Ok(octets) = framed else {
+            // Only a MULPDU that was computed wrongly could bring this about.
+            self.local_failure(now);
+            return false;
+        };
+        link.endpoint.framed();
+        self.batched += octets as u64;
+        self.stats.fpdus_sent += 1;
+        self.stats.payload_sent += u64::from(payload_len(&outgoing.payload));
+        if let Some(token) = outgoing.token {
+            link.marks.push_back((self.batched, token));
+        }
+        true
+    }
+
+    /// The peer reads from a region that it may no longer read: its Request is refused, as far as
+    /// it is not served (RFC 5040 s4.8).
+    fn source_lost(&mut self, error: RdmapError, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        let Some((rest, msn)) = link.endpoint.abandon_response() else {
+            return;
+        };
+        let fault = Fault::Rdmap(error);
+        let message = Terminate {
+            code: fault.code(),
+            segment_len: Some(READ_REQUEST_SEGMENT_LEN),
+            ddp_header: BlamedHeader::of(&read_request_ddp_header(msn)),
+            read_request: Some(rest.encode()),
+        };
+        self.end_with(Some(message), End::Fault(fault), now);
+    }
+
+    /// Nothing more to say in this state?
+    fn finish_half(&mut self) {
+        let Some(link) = &self.link else { return };
+        let done = match self.sending {
+            Sending::LastWords => !link.endpoint.has_output(),
+            Sending::Finishing => link.endpoint.is_idle(),
+            _ => false,
+        };
+        if done {
+            self.sending = Sending::Fin;
+        }
+    }
+}
+
+fn payload_len(payload: &Payload) -> u32 {
+    match payload {
+        Payload::None => 0,
+        Payload::Work { range, .. } => range.end - range.start,
+        Payload::Region { len, .. } => *len,
+    }
+}
+
+/// A payload whose source has been looked up.
+enum Resolved<H> {
+    None,
+    Work(Slot, Range<u32>),
+    Region(Source<H>, u32),
+}
+
+impl<H> Resolved<H> {
+    /// The range as the framer counts it: offsets in the request or in the segment.
+    fn range(&self) -> Range<u32> {
+        match self {
+            Self::None => 0..0,
+            Self::Work(_, range) => range.clone(),
+            Self::Region(_, len) => 0..*len,
+        }
+    }
+}
+
+fn resolve<M: Memory>(
+    outgoing: &Outgoing,
+    memory: &mut M,
+) -> Result<Resolved<M::Handle>, uwarp_ddp::AccessError> {
+    Ok(match &outgoing.payload {
+        Payload::None => Resolved::None,
+        Payload::Work { slot, range } => Resolved::Work(*slot, range.clone()),
+        Payload::Region { stag, to, len } => {
+            Resolved::Region(memory.source(*stag, *to, *len)?, *len)
+        }
+    })
+}
+
+/// Puts an FPDU's parts into a batch.
+struct Sink<'a, M: Memory> {
+    batch: &'a mut Batch<M::Handle>,
+    memory: &'a mut M,
+    payload: Resolved<M::Handle>,
+}
+
+impl<M: Memory> FpduSink for Sink<'_, M> {
+    fn octets(&mut self, octets: &[u8]) {
+        self.batch.push_octets(octets);
+    }
+
+    fn payload(&mut self, range: Range<u32>) {
+        match &self.payload {
+            Resolved::None => {}
+            Resolved::Work(slot, _) => self.batch.push(Piece::Work { slot: *slot, range }),
+            Resolved::Region(source, _) => self.batch.push(Piece::Region {
+                handle: source.handle.clone(),
+                range: source.offset + u64::from(range.start)..source.offset + u64::from(range.end),
+            }),
+        }
+    }
+
+    fn payload_crc(&mut self, crc: u32, range: Range<u32>) -> u32 {
+        match &self.payload {
+            Resolved::None => crc,
+            Resolved::Work(slot, _) => self.memory.crc_work(crc, *slot, range),
+            Resolved::Region(source, _) => {
+                let start = source.offset + u64::from(range.start);
+                let end = source.offset + u64::from(range.end);
+                self.memory.crc_source(crc, &source.handle, start..end)
+            }
+        }
+    }
+}
