@@ -445,10 +445,10 @@ impl Outbound {
 
     /// To be called when the segment that [`next`](Self::next) gave has been framed.
     pub(crate) fn framed(&mut self) {
-        if let Some(Current::Response { segmenter, .. }) = &self.current {
-            if segmenter.is_done() {
-                self.current = None;
-            }
+        if let Some(Current::Response { segmenter, .. }) = &self.current
+            && segmenter.is_done()
+        {
+            self.current = None;
         }
     }
 

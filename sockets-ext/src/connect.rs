@@ -169,6 +169,7 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         mio::net::TcpStream::from_std(stream),
         peer,
         domain.clone(),
+        options.mulpdu_emss.is_none(),
     );
     let completions = options.completion_queue.clone().unwrap_or_else(|| {
         CompletionQueue::new(options.send_queue.saturating_add(options.receive_queue))

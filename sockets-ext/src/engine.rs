@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
+use mio::Registry;
 use mio::net::TcpStream;
 use uwarp_ddp::{Access, AccessError, Peer, Stag};
 use uwarp_mpa::Octets;
@@ -17,7 +18,7 @@ use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Source};
 use crate::completion::Completion;
 use crate::descriptor::{Descriptor, MAX_SGE, Works};
 use crate::domain::Domain;
-use crate::iov::{self, Vectors};
+use crate::iov::{self, Sent, Vectors};
 use crate::link::{Command, Link, Phase};
 use crate::memory::{RegionMemory, Span};
 use crate::staging::Staging;
@@ -37,6 +38,9 @@ const DIRECT_MIN: usize = 4096;
 
 /// Behind a large FPDU that is read into its place, as much of the next one: length and header.
 const NEXT_HEADER: usize = 16;
+
+/// Writes between two looks at TCP's segment size.
+const EMSS_INTERVAL: u32 = 256;
 
 /// What the worker has to do after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,10 @@ pub(crate) struct Engine {
     retired: bool,
     /// A Request has come that the listener should hear of.
     announce: bool,
+    /// Follow TCP's segment size; off when the application has chosen one.
+    follow_emss: bool,
+    /// Writes since the segment size was last looked at.
+    writes: u32,
 }
 
 impl Engine {
@@ -82,6 +90,7 @@ impl Engine {
         socket: TcpStream,
         peer: Peer,
         domain: Domain,
+        follow_emss: bool,
     ) -> Self {
         Self {
             connection,
@@ -101,6 +110,8 @@ impl Engine {
             token: None,
             retired: false,
             announce: false,
+            follow_emss,
+            writes: 0,
         }
     }
 
@@ -148,7 +159,7 @@ impl Engine {
     }
 
     /// One turn: takes what the application wants, reads, writes, reports.
-    pub(crate) fn turn(&mut self, link: &Link, now: Instant) -> Turn {
+    pub(crate) fn turn(&mut self, link: &Link, registry: &Registry, now: Instant) -> Turn {
         self.obey(link, now);
         self.connection.timeout(now);
         self.take_posts(link);
@@ -156,11 +167,11 @@ impl Engine {
         loop {
             let read = self.read(now);
             let wrote = self.write(now);
-            self.report(link);
+            self.report(link, registry);
             moved += read + wrote;
             if self.connection.is_over() {
                 self.take_posts(link);
-                self.report(link);
+                self.report(link, registry);
                 return Turn::Over;
             }
             if read + wrote == 0 {
@@ -447,13 +458,13 @@ impl Engine {
             if self.batch.is_empty() || !self.writable || moved >= TURN_OCTETS {
                 return moved;
             }
-            let waiting = self.batch.len();
             match self.vectors.send(socket.as_fd(), &self.batch, &self.works) {
-                Ok(count) => {
-                    self.batch.advance(count);
-                    self.connection.written(count);
-                    moved += count;
-                    if count < waiting && self.batch.pieces().len() < 512 {
+                Ok(Sent { taken, offered }) => {
+                    self.batch.advance(taken);
+                    self.connection.written(taken);
+                    moved += taken;
+                    self.follow_emss();
+                    if taken < offered {
                         self.writable = false;
                         return moved;
                     }
@@ -473,6 +484,20 @@ impl Engine {
         }
     }
 
+    /// TCP's segment size changes with the path, and the MULPDU with it (RFC 5041 s3, D01).
+    fn follow_emss(&mut self) {
+        self.writes = self.writes.wrapping_add(1);
+        if self.follow_emss && self.writes % EMSS_INTERVAL == 1 {
+            let emss = self
+                .socket
+                .as_ref()
+                .and_then(|socket| socket2::SockRef::from(socket).tcp_mss().ok());
+            if let Some(emss) = emss.filter(|&emss| emss > 0) {
+                self.connection.set_emss(emss);
+            }
+        }
+    }
+
     /// The peer does not take octets any more. A Terminate of its may wait to be read.
     fn write_failed(&mut self, now: Instant) {
         self.readable = true;
@@ -484,7 +509,7 @@ impl Engine {
     }
 
     /// Tells the application what has happened.
-    fn report(&mut self, link: &Link) {
+    fn report(&mut self, link: &Link, registry: &Registry) {
         if self.connection.is_over() {
             // Pieces of the batch refer to works that are about to go.
             self.batch.clear();
@@ -493,11 +518,11 @@ impl Engine {
             self.complete(link, done);
         }
         while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, event);
+            self.report_event(link, registry, event);
         }
     }
 
-    fn report_event(&mut self, link: &Link, event: Event) {
+    fn report_event(&mut self, link: &Link, registry: &Registry, event: Event) {
         tracing::debug!(stream = link.id.0, ?event, "connection");
         match event {
             Event::Request(request) => {
@@ -509,7 +534,7 @@ impl Engine {
                 private_data,
                 required_ord,
             } => {
-                let stream = self.give_back();
+                let stream = self.give_back(registry);
                 link.set_closed();
                 link.leave_listener();
                 link.update(|state| {
@@ -556,8 +581,11 @@ impl Engine {
     }
 
     /// The socket is the application's again.
-    fn give_back(&mut self) -> Option<std::net::TcpStream> {
-        let stream = std::net::TcpStream::from(OwnedFd::from(self.socket.take()?));
+    fn give_back(&mut self, registry: &Registry) -> Option<std::net::TcpStream> {
+        let mut socket = self.socket.take()?;
+        // The descriptor lives on, so closing does not take it out of the poll.
+        registry.deregister(&mut socket).ok()?;
+        let stream = std::net::TcpStream::from(OwnedFd::from(socket));
         crate::fork::forget(stream.as_fd());
         stream.set_nonblocking(false).ok()?;
         Some(stream)

@@ -30,6 +30,15 @@ impl std::fmt::Debug for Vectors {
     }
 }
 
+/// What became of a vectored write.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Octets that the socket has taken.
+    pub(crate) taken: usize,
+    /// Octets that were offered; fewer taken means that the socket is full.
+    pub(crate) offered: usize,
+}
+
 impl Vectors {
     fn push(&mut self, span: Span) {
         self.0.push(libc::iovec {
@@ -48,7 +57,7 @@ impl Vectors {
         socket: BorrowedFd<'_>,
         batch: &Batch<Arc<RegionMemory>>,
         works: &Works,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Sent> {
         self.0.clear();
         for piece in batch.pieces() {
             if self.is_full() {
@@ -79,6 +88,7 @@ impl Vectors {
             }
         }
         let count = self.0.len().min(VECTORS_MAX);
+        let offered = self.0[..count].iter().map(|vector| vector.iov_len).sum();
         // SAFETY: all-zero is a valid msghdr.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = self.0.as_mut_ptr();
@@ -94,7 +104,10 @@ impl Vectors {
             )
         };
         self.0.clear();
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        match usize::try_from(sent) {
+            Ok(taken) => Ok(Sent { taken, offered }),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Reads by one system call: first into `spans`, then into `staging`.

@@ -61,6 +61,14 @@
 //! ```
 #![deny(unsafe_op_in_unsafe_fn)]
 
+#[cfg_attr(
+    loom,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the rings are under test then"
+    )
+)]
 pub mod memory;
 #[cfg_attr(
     loom,

@@ -195,7 +195,7 @@ impl Options {
 
     pub(crate) fn stream_config(&self, emss: u32) -> uwarp_stream::Config {
         uwarp_stream::Config {
-            policy: self.policy.clone(),
+            policy: self.policy,
             send_queue: self.send_queue as usize,
             receive_queue: self.receive_queue as usize,
             emss: self.mulpdu_emss.unwrap_or(emss),

@@ -62,10 +62,10 @@ impl Workers {
         let mut global = GLOBAL.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = crate::fork::generation();
         // A forked child does not have its parent's threads and starts its own.
-        if let Some((made_in, workers)) = &*global {
-            if *made_in == generation {
-                return Ok(workers.clone());
-            }
+        if let Some((made_in, workers)) = &*global
+            && *made_in == generation
+        {
+            return Ok(workers.clone());
         }
         let workers = Self::start(1)?;
         if let Some((_, stale)) = global.replace((generation, workers.clone())) {
@@ -263,11 +263,11 @@ impl Worker {
         } else {
             Some(Duration::ZERO)
         };
-        if let Err(error) = self.poll.poll(events, timeout) {
-            if error.kind() != io::ErrorKind::Interrupted {
-                tracing::error!(%error, "the poll of a uwarp worker failed");
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "the poll of a uwarp worker failed");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -319,15 +319,15 @@ impl Worker {
                 None => return,
             },
         };
-        let turn = engine.turn(link, now);
+        let turn = engine.turn(link, self.poll.registry(), now);
         let deadline = engine.deadline();
         let announced = engine.take_announcement();
         drop(engine);
         self.arm(index, deadline);
-        if announced {
-            if let Some(listener) = link.listener.as_ref().and_then(std::sync::Weak::upgrade) {
-                listener.announce(link);
-            }
+        if announced
+            && let Some(listener) = link.listener.as_ref().and_then(std::sync::Weak::upgrade)
+        {
+            listener.announce(link);
         }
         match turn {
             Turn::Wait => {}

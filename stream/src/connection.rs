@@ -409,15 +409,14 @@ impl Connection {
 
     /// The peer's Terminate: no answer is owed to it, nothing more is said (RFC 5040 s5.4, R25).
     pub(crate) fn terminated(&mut self, message: &Terminate, now: Instant) {
-        if let Some(link) = &mut self.link {
-            if let Some(request) = message
+        if let Some(link) = &mut self.link
+            && let Some(request) = message
                 .read_request
                 .as_ref()
                 .and_then(|octets| uwarp_rdmap::header::ReadRequest::parse(octets))
-            {
-                link.endpoint
-                    .refuse_read(request.sink_to, Status::Refused(message.code));
-            }
+        {
+            link.endpoint
+                .refuse_read(request.sink_to, Status::Refused(message.code));
         }
         self.end_with(None, End::Terminated(message.code), now);
     }

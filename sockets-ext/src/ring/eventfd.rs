@@ -100,6 +100,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "miri has no poll")]
     fn it_rings_until_it_is_silenced() {
         let bell = EventBell::default();
         bell.open().expect("a descriptor");
