@@ -19,7 +19,7 @@ use std::iter::FusedIterator;
 use std::ops::Range;
 
 /// The low two bits of FPDUPTR are not part of the pointer (RFC 5044 s4.2, F12).
-const FPDUPTR_MASK: u16 = !3;
+pub(crate) const FPDUPTR_MASK: u16 = !3;
 
 /// What [`Deframer::next`] found at the start of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Deframer {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        self.examine(buf)
+        examine(self.position, self.markers, self.crc, buf)
             .inspect_err(|error| self.broken = Some(*error))
     }
 
@@ -117,36 +117,48 @@ impl Deframer {
         }
     }
 
-    fn examine(&self, buf: &[u8]) -> Result<Deframed, FpduError> {
-        let Some(ulpdu_len) = self.read_length(buf) else {
-            return Ok(Deframed::Need(self.length_offset() + LENGTH_LEN));
-        };
-        let layout =
-            FpduLayout::new(self.position, ulpdu_len, self.markers).ok_or(FpduError::TooLong)?;
-        let Some(wire) = buf.get(..layout.wire_len()) else {
-            return Ok(Deframed::Need(layout.wire_len()));
-        };
-        // Coverage begins with a leading marker and ends at the CRC, which the residue takes in (F24).
-        if self.crc && crc::crc32c(wire) != crc::RESIDUE {
-            return Err(FpduError::Crc);
-        }
-        check_markers(&layout, wire)?;
-        Ok(Deframed::Fpdu(Fpdu { layout }))
-    }
-
     fn read_length(&self, buf: &[u8]) -> Option<u16> {
-        let field = buf
-            .get(self.length_offset()..)?
-            .first_chunk::<LENGTH_LEN>()?;
-        Some(u16::from_be_bytes(*field))
+        read_length(self.position, self.markers, buf)
     }
+}
 
-    fn length_offset(&self) -> usize {
-        if self.markers && self.position.is_multiple_of(MARKER_PERIOD as u64) {
-            MARKER_LEN
-        } else {
-            0
-        }
+/// Looks for a whole, valid FPDU at the start of `buf`, whose first octet is at `position` of the
+/// stream.
+pub(crate) fn examine(
+    position: u64,
+    markers: bool,
+    crc: bool,
+    buf: &[u8],
+) -> Result<Deframed, FpduError> {
+    let Some(ulpdu_len) = read_length(position, markers, buf) else {
+        return Ok(Deframed::Need(
+            length_offset(position, markers) + LENGTH_LEN,
+        ));
+    };
+    let layout = FpduLayout::new(position, ulpdu_len, markers).ok_or(FpduError::TooLong)?;
+    let Some(wire) = buf.get(..layout.wire_len()) else {
+        return Ok(Deframed::Need(layout.wire_len()));
+    };
+    // Coverage begins with a leading marker and ends at the CRC, which the residue takes in (F24).
+    if crc && crc::crc32c(wire) != crc::RESIDUE {
+        return Err(FpduError::Crc);
+    }
+    check_markers(&layout, wire)?;
+    Ok(Deframed::Fpdu(Fpdu { layout }))
+}
+
+fn read_length(position: u64, markers: bool, buf: &[u8]) -> Option<u16> {
+    let field = buf
+        .get(length_offset(position, markers)..)?
+        .first_chunk::<LENGTH_LEN>()?;
+    Some(u16::from_be_bytes(*field))
+}
+
+fn length_offset(position: u64, markers: bool) -> usize {
+    if markers && position.is_multiple_of(MARKER_PERIOD as u64) {
+        MARKER_LEN
+    } else {
+        0
     }
 }
 

@@ -65,6 +65,7 @@ pub mod framer;
 pub mod layout;
 pub mod mulpdu;
 pub mod negotiate;
+pub mod segments;
 pub mod startup;
 
 pub use deframer::{Deframed, Deframer, Fpdu, Octets};
@@ -73,6 +74,7 @@ pub use framer::{FpduSink, Framer};
 pub use layout::{FpduLayout, Piece, Pieces, Spans, max_wire_len};
 pub use mulpdu::{MULPDU_MAX, MULPDU_MIN, mulpdu};
 pub use negotiate::{AbortReason, Agreement, Conclusion, PeerRequest, Policy, Revision};
+pub use segments::{Arrivals, SegmentReceiver, Taken};
 pub use startup::{
     Enhanced, Frame, FrameKind, MAX_PRIVATE_DATA, MAX_PRIVATE_DATA_ENHANCED, NO_NEGOTIATION,
     Progress, Rtr, RtrSet, StartupReader, looks_like_request,
