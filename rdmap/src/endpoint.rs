@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use uwarp_ddp::{Header, Stag};
 
+use crate::atomic::AtomicRequest;
 use crate::error::{PostError, RdmapError};
-use crate::header::ReadRequest;
 use crate::inbound::{Inbound, Notice, Regions, Target};
-use crate::outbound::{Outbound, Outgoing, SentToken};
+use crate::outbound::{Outbound, Outgoing, Request, SentToken};
 use crate::terminate::Terminate;
 use crate::work::{Completion, Slot, Status, Work};
 
@@ -114,12 +114,24 @@ impl Endpoint {
         self.outbound.framed();
     }
 
-    /// Gives up the Read Response under way; returns what was left of the peer's Request, and its
-    /// MSN.
-    pub fn abandon_response(&mut self) -> Option<(ReadRequest, u32)> {
+    /// Gives up the answer under way or due; returns what was left of the peer's Request, and its MSN.
+    pub fn abandon_response(&mut self) -> Option<(Request, u32)> {
         self.outbound
             .abandon_response()
             .map(|response| (response.request, response.msn))
+    }
+
+    /// The peer's atomic operation whose turn has come. The driver performs it, and gives the word as
+    /// it was before to [`answer_atomic`](Self::answer_atomic); nothing is asked of
+    /// [`next_segment`](Self::next_segment) in between.
+    #[must_use]
+    pub fn atomic_due(&self) -> Option<AtomicRequest> {
+        self.outbound.atomic_due()
+    }
+
+    /// The segment that answers the atomic operation that was due.
+    pub fn answer_atomic(&mut self, original: u64) -> Option<Outgoing> {
+        self.outbound.answer_atomic(original)
     }
 
     /// The last octet of this request has been accepted by the transport (R32).

@@ -2,6 +2,17 @@
 
 use uwarp_ddp::{AccessError, DdpError};
 
+/// Why an atomic operation is not performed; memory is then unchanged (RFC 7306 s5.1, X06).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AtomicError {
+    /// The peer may not reach the word.
+    #[error("{0}")]
+    Access(#[from] AccessError),
+    /// The word's address is not a multiple of 8.
+    #[error("the word is not aligned to 8 octets")]
+    Misaligned,
+}
+
 /// A message of the peer's that breaks a rule of RDMAP or DDP.
 ///
 /// The Terminate code of each is assigned by the `uwarp-stream` crate, in one table for all
@@ -28,6 +39,15 @@ pub enum RdmapError {
     /// The source of an RDMA Read Request may not be read (RFC 5040 s7.2, R42).
     #[error("RDMA Read source: {0}")]
     ReadSource(AccessError),
+    /// The word of an Atomic Request may not be changed (RFC 7306 s8.2, X06; G22).
+    #[error("atomic operation: {0}")]
+    AtomicTarget(AtomicError),
+    /// The AOpCode of an Atomic Request is unknown (RFC 7306 s5.2.1, X09; G23).
+    #[error("unknown atomic operation {0:#x}")]
+    AtomicOperation(u8),
+    /// An Atomic Response does not match the oldest unanswered request.
+    #[error("Atomic Response does not match the outstanding request")]
+    AtomicMismatch,
     /// The STag of a Send with Invalidate cannot be invalidated (RFC 5040 s5.3, R22).
     #[error("Send with Invalidate: {0}")]
     Invalidate(AccessError),

@@ -10,6 +10,10 @@ pub const QN_SEND: u32 = 0;
 pub const QN_READ_REQUEST: u32 = 1;
 /// Queue of Terminate messages.
 pub const QN_TERMINATE: u32 = 2;
+/// Queue of Atomic Responses (RFC 7306 s5.2.2).
+pub const QN_ATOMIC_RESPONSE: u32 = 3;
+/// Octets of Immediate Data (RFC 7306 s6).
+pub const IMMEDIATE_LEN: usize = 8;
 /// Octets of an RDMA Read Request header.
 pub const READ_REQUEST_LEN: usize = 28;
 /// The RDMAP version of RFC 5040 (R04).
@@ -39,6 +43,15 @@ impl Opcode {
     /// Terminate, untagged on queue 2.
     pub const TERMINATE: Self = Self(0x7);
 
+    /// Immediate Data, untagged on queue 0 (RFC 7306 s6).
+    pub const IMMEDIATE: Self = Self(0x8);
+    /// Immediate Data with Solicited Event.
+    pub const IMMEDIATE_SOLICITED: Self = Self(0x9);
+    /// Atomic Request, untagged on queue 1 (RFC 7306 s5.2).
+    pub const ATOMIC_REQUEST: Self = Self(0xa);
+    /// Atomic Response, untagged on queue 3.
+    pub const ATOMIC_RESPONSE: Self = Self(0xb);
+
     /// The Send opcode with these two properties.
     #[must_use]
     pub const fn send(solicited: bool, invalidate: bool) -> Self {
@@ -62,10 +75,19 @@ impl Opcode {
         self.0 >= 0x3 && self.0 <= 0x6
     }
 
-    /// Whether this Send asks for an event.
+    /// Whether this is one of the two Immediate Data messages.
+    #[must_use]
+    pub const fn is_immediate(self) -> bool {
+        matches!(self, Self::IMMEDIATE | Self::IMMEDIATE_SOLICITED)
+    }
+
+    /// Whether this Send or Immediate Data asks for an event.
     #[must_use]
     pub const fn is_solicited(self) -> bool {
-        matches!(self, Self::SEND_SOLICITED | Self::SEND_SOLICITED_INVALIDATE)
+        matches!(
+            self,
+            Self::SEND_SOLICITED | Self::SEND_SOLICITED_INVALIDATE | Self::IMMEDIATE_SOLICITED
+        )
     }
 
     /// Whether this Send invalidates an STag.
@@ -89,6 +111,10 @@ impl std::fmt::Debug for Opcode {
             Self::SEND_SOLICITED => "SendSolicited",
             Self::SEND_SOLICITED_INVALIDATE => "SendSolicitedInvalidate",
             Self::TERMINATE => "Terminate",
+            Self::IMMEDIATE => "Immediate",
+            Self::IMMEDIATE_SOLICITED => "ImmediateSolicited",
+            Self::ATOMIC_REQUEST => "AtomicRequest",
+            Self::ATOMIC_RESPONSE => "AtomicResponse",
             Self(other) => return write!(f, "Opcode({other:#x})"),
         };
         f.write_str(name)
@@ -151,13 +177,13 @@ pub struct ReadRequest {
     pub source_to: u64,
 }
 
-/// The DDP header of the Read Request with this MSN, as it came: for a Terminate that blames a
-/// Request after its segment has gone.
+/// The DDP header of the Read or Atomic Request with this MSN, as it came: for a Terminate that blames
+/// a Request after its segment has gone.
 #[must_use]
-pub fn read_request_ddp_header(msn: u32) -> [u8; UNTAGGED_LEN] {
+pub fn request_ddp_header(opcode: Opcode, msn: u32) -> [u8; UNTAGGED_LEN] {
     let header = Header::Untagged(Untagged {
         last: true,
-        ulp: Control::new(Opcode::READ_REQUEST).0,
+        ulp: Control::new(opcode).0,
         ulp_word: 0,
         qn: QN_READ_REQUEST,
         msn,
@@ -167,9 +193,6 @@ pub fn read_request_ddp_header(msn: u32) -> [u8; UNTAGGED_LEN] {
     header.encode(&mut octets);
     octets
 }
-
-/// Length in octets of a Read Request's only segment.
-pub const READ_REQUEST_SEGMENT_LEN: u16 = (UNTAGGED_LEN + READ_REQUEST_LEN) as u16;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -229,8 +252,13 @@ mod tests {
 
     #[test]
     fn control_octets_of_every_opcode() {
-        let octets: Vec<u8> = (0..8).map(|bits| Control::new(Opcode(bits)).0).collect();
-        assert_eq!(octets, [0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47]);
+        let octets: Vec<u8> = (0..12).map(|bits| Control::new(Opcode(bits)).0).collect();
+        assert_eq!(
+            octets,
+            [
+                0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4a, 0x4b
+            ]
+        );
     }
 
     #[test]

@@ -7,14 +7,18 @@
 
 use std::collections::VecDeque;
 
-use uwarp_ddp::{AccessError, Coverage, DdpError, Header, Stag, Tagged, Untagged, UntaggedQueue};
+use uwarp_ddp::{AccessError, DdpError, Header, Stag, Tagged, Untagged, UntaggedQueue};
 
-use crate::endpoint::Limits;
-use crate::error::{PostError, RdmapError};
-use crate::header::{
-    Control, Opcode, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, READ_REQUEST_LEN, ReadRequest, VERSION,
+use crate::atomic::{
+    ATOMIC_REQUEST_LEN, ATOMIC_RESPONSE_LEN, AtomicRequest, AtomicRequestError, AtomicResponse,
 };
-use crate::outbound::{Outbound, Response};
+use crate::endpoint::Limits;
+use crate::error::{AtomicError, PostError, RdmapError};
+use crate::header::{
+    Control, IMMEDIATE_LEN, Opcode, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE,
+    READ_REQUEST_LEN, ReadRequest, VERSION,
+};
+use crate::outbound::{Outbound, Request, Response};
 use crate::terminate::{TERMINATE_MAX, Terminate};
 use crate::work::{Completion, OperationKind, Slot, Status};
 
@@ -54,6 +58,12 @@ pub trait Regions {
     /// The reason why not.
     fn check_read(&mut self, stag: Stag, to: u64, len: u32) -> Result<(), AccessError>;
 
+    /// Whether this stream's peer may change the 64-bit word at `to`.
+    ///
+    /// # Errors
+    /// The reason why not.
+    fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError>;
+
     /// Invalidates `stag` on behalf of this stream's peer. When it has returned, no octet lands
     /// through that STag any more.
     ///
@@ -69,45 +79,14 @@ pub enum Notice {
     Terminated(Terminate),
 }
 
-/// An RDMA Read of ours that waits for its Response.
-#[derive(Debug)]
-pub(crate) struct PendingRead {
-    /// The posted request; `None` for the Read of a peer-to-peer set-up, which nobody posted.
-    pub(crate) seq: Option<u64>,
-    slot: Option<Slot>,
-    request: ReadRequest,
-    coverage: Coverage,
-}
-
-impl PendingRead {
-    pub(crate) fn new(owner: Option<(u64, Slot)>, request: ReadRequest) -> Self {
-        Self {
-            seq: owner.map(|(seq, _)| seq),
-            slot: owner.map(|(_, slot)| slot),
-            request,
-            coverage: Coverage::new(),
-        }
-    }
-
-    /// Whether `sink_to` is an offset of this Read's sink; an empty Read holds its start.
-    pub(crate) fn holds(&self, sink_to: u64) -> bool {
-        let offset = sink_to.wrapping_sub(self.request.sink_to);
-        offset == 0 || offset < u64::from(self.request.size)
-    }
-
-    /// Offset in the sink of `len` octets at `sink_to`, if they lie in it.
-    fn offset(&self, sink_to: u64, len: u32) -> Option<u32> {
-        let offset = u32::try_from(sink_to.checked_sub(self.request.sink_to)?).ok()?;
-        (offset.checked_add(len)? <= self.request.size).then_some(offset)
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Inbound {
     limits: Limits,
     receives: UntaggedQueue,
-    /// MSN of the next Read Request to be delivered.
+    /// MSN of the next Read or Atomic Request to be delivered.
     request_msn: u32,
+    /// MSN of the next Atomic Response.
+    atomic_response_msn: u32,
 }
 
 impl Inbound {
@@ -116,6 +95,7 @@ impl Inbound {
             limits,
             receives: UntaggedQueue::new(limits.receive_queue),
             request_msn: 1,
+            atomic_response_msn: 1,
         }
     }
 
@@ -147,7 +127,7 @@ impl Inbound {
     ) -> Result<Target, RdmapError> {
         match header {
             Header::Tagged(header) => Self::place_tagged(header, len, out),
-            Header::Untagged(header) => self.place_untagged(header, len),
+            Header::Untagged(header) => self.place_untagged(header, len, out),
         }
     }
 
@@ -160,16 +140,15 @@ impl Inbound {
                 len,
             }),
             Opcode::READ_RESPONSE => {
-                if out.reads().is_empty() {
+                if out.pending().is_empty() {
                     return Err(RdmapError::UnsolicitedResponse);
                 }
                 if len == 0 {
                     return Ok(Target::None);
                 }
-                out.reads()
+                out.pending()
                     .iter()
-                    .filter(|read| read.request.sink_stag == header.stag)
-                    .find_map(|read| Some((read.slot?, read.offset(header.to, len)?)))
+                    .find_map(|pending| pending.sink(header.stag, header.to, len))
                     .map(|(slot, offset)| Target::Work { slot, offset, len })
                     .ok_or(RdmapError::ResponseMismatch)
             }
@@ -177,8 +156,13 @@ impl Inbound {
         }
     }
 
-    fn place_untagged(&mut self, header: &Untagged, len: u32) -> Result<Target, RdmapError> {
-        if header.qn > QN_TERMINATE {
+    fn place_untagged(
+        &mut self,
+        header: &Untagged,
+        len: u32,
+        out: &Outbound,
+    ) -> Result<Target, RdmapError> {
+        if header.qn > QN_ATOMIC_RESPONSE {
             return Err(DdpError::InvalidQn.into());
         }
         let opcode = opcode(header.ulp)?;
@@ -198,15 +182,34 @@ impl Inbound {
                     }
                 })
             }
+            // The data arrives in the completion; the posted buffer is used but not filled.
+            (QN_SEND, opcode) if opcode.is_immediate() => {
+                single_segment(header, len, IMMEDIATE_LEN)?;
+                self.receives
+                    .place(header.msn, 0, 0)
+                    .map_err(DdpError::from)?;
+                Ok(Target::Control)
+            }
             (QN_READ_REQUEST, Opcode::READ_REQUEST) => {
-                let ahead = header.msn.wrapping_sub(self.request_msn);
+                self.request_in_range(header)?;
+                single_segment(header, len, READ_REQUEST_LEN)?;
+                Ok(Target::Control)
+            }
+            (QN_READ_REQUEST, Opcode::ATOMIC_REQUEST) => {
+                self.request_in_range(header)?;
+                single_segment(header, len, ATOMIC_REQUEST_LEN)?;
+                Ok(Target::Control)
+            }
+            (QN_ATOMIC_RESPONSE, Opcode::ATOMIC_RESPONSE) => {
+                let ahead = header.msn.wrapping_sub(self.atomic_response_msn);
                 if ahead > u32::MAX / 2 {
                     return Err(DdpError::MsnRange.into());
                 }
-                if ahead >= u32::from(self.limits.ird) {
+                // One buffer for each request that waits (X11).
+                if ahead as usize >= out.pending().len() {
                     return Err(DdpError::NoBuffer.into());
                 }
-                single_segment(header, len, READ_REQUEST_LEN as u32)?;
+                single_segment(header, len, ATOMIC_RESPONSE_LEN)?;
                 Ok(Target::Control)
             }
             (QN_TERMINATE, Opcode::TERMINATE) => {
@@ -220,6 +223,18 @@ impl Inbound {
             }
             (_, other) => Err(RdmapError::UnexpectedOpcode(other.bits())),
         }
+    }
+
+    /// Whether a Request has a buffer: as many as the IRD may wait (RFC 5040 s5.2.2, R17; G9).
+    fn request_in_range(&self, header: &Untagged) -> Result<(), RdmapError> {
+        let ahead = header.msn.wrapping_sub(self.request_msn);
+        if ahead > u32::MAX / 2 {
+            return Err(DdpError::MsnRange.into());
+        }
+        if ahead >= u32::from(self.limits.ird) {
+            return Err(DdpError::NoBuffer.into());
+        }
+        Ok(())
     }
 
     /// Takes note of a segment whose payload has been placed.
@@ -240,9 +255,24 @@ impl Inbound {
                 Ok(None)
             }
             Header::Untagged(header) => match opcode(header.ulp)? {
-                Opcode::READ_REQUEST => self
-                    .deliver_request(header, body, out, regions)
-                    .map(|()| None),
+                Opcode::READ_REQUEST => {
+                    let request = read_request(body, regions)?;
+                    self.accept_request(header.msn, Request::Read(request), out)?;
+                    Ok(None)
+                }
+                Opcode::ATOMIC_REQUEST => {
+                    let request = atomic_request(body, regions)?;
+                    self.accept_request(header.msn, Request::Atomic(request), out)?;
+                    Ok(None)
+                }
+                Opcode::ATOMIC_RESPONSE => {
+                    self.deliver_atomic_response(header, body, out, completions)?;
+                    Ok(None)
+                }
+                opcode if opcode.is_immediate() => {
+                    self.deliver_immediate(header, body, completions)?;
+                    Ok(None)
+                }
                 Opcode::TERMINATE => Terminate::parse(body)
                     .map(|message| Some(Notice::Terminated(message)))
                     .ok_or(RdmapError::BadTerminate),
@@ -283,81 +313,122 @@ impl Inbound {
             invalidated = Some(stag);
         }
         completions.push_back(Completion {
-            slot,
-            kind: OperationKind::Receive,
-            status: Status::Success,
-            len: delivered.len,
             solicited: opcode.is_solicited(),
             invalidated,
+            ..Completion::success(slot, OperationKind::Receive, delivered.len)
         });
         Ok(())
     }
 
-    fn deliver_request<R: Regions>(
+    fn deliver_immediate(
         &mut self,
         header: &Untagged,
         body: &[u8],
-        out: &mut Outbound,
-        regions: &mut R,
+        completions: &mut VecDeque<Completion>,
     ) -> Result<(), RdmapError> {
-        if header.msn != self.request_msn {
+        let delivered = self
+            .receives
+            .deliver(header.msn, 0, 0, true)
+            .map_err(DdpError::from)?;
+        if let Some(delivered) = delivered {
+            completions.push_back(Completion {
+                solicited: Control(header.ulp).opcode().is_solicited(),
+                immediate: body.first_chunk().copied(),
+                ..Completion::success(Slot(delivered.token), OperationKind::Receive, 0)
+            });
+        }
+        Ok(())
+    }
+
+    /// Queues the answer to a Request, whose operands have been checked.
+    fn accept_request(
+        &mut self,
+        msn: u32,
+        request: Request,
+        out: &mut Outbound,
+    ) -> Result<(), RdmapError> {
+        if msn != self.request_msn {
             return Err(DdpError::MsnRange.into());
         }
         if out.responses_owed() >= usize::from(self.limits.ird) {
             return Err(DdpError::NoBuffer.into());
         }
-        let request = ReadRequest::parse(body).ok_or(RdmapError::MessageSize {
-            expected: READ_REQUEST_LEN as u32,
-            actual: body.len() as u32,
-        })?;
-        if request.size > 0 {
-            regions
-                .check_read(request.source_stag, request.source_to, request.size)
-                .map_err(RdmapError::ReadSource)?;
-            // The sink is the requester's affair, but a wrapping one could not be put on the wire.
-            if request
-                .sink_to
-                .checked_add(u64::from(request.size))
-                .is_none()
-            {
-                return Err(RdmapError::ReadSource(AccessError::Wrap));
-            }
-        }
         self.request_msn = self.request_msn.wrapping_add(1);
-        out.respond(Response {
-            request,
-            msn: header.msn,
-        });
+        out.respond(Response { request, msn });
+        Ok(())
+    }
+
+    fn deliver_atomic_response(
+        &mut self,
+        header: &Untagged,
+        body: &[u8],
+        out: &mut Outbound,
+        completions: &mut VecDeque<Completion>,
+    ) -> Result<(), RdmapError> {
+        if header.msn != self.atomic_response_msn {
+            return Err(DdpError::MsnRange.into());
+        }
+        let response = AtomicResponse::parse(body).ok_or(RdmapError::AtomicMismatch)?;
+        let oldest = out.oldest_pending().ok_or(RdmapError::AtomicMismatch)?;
+        if !oldest.is_atomic(response.id) {
+            return Err(RdmapError::AtomicMismatch);
+        }
+        self.atomic_response_msn = self.atomic_response_msn.wrapping_add(1);
+        out.finish_oldest(Some(response.original), completions);
         Ok(())
     }
 }
 
-/// Checks a Read Response segment against the oldest Read; Responses come in the order of their
-/// Requests (R16).
+/// The Read Request in `body`, if the peer may read its source.
+fn read_request<R: Regions>(body: &[u8], regions: &mut R) -> Result<ReadRequest, RdmapError> {
+    let request = ReadRequest::parse(body).ok_or(RdmapError::MessageSize {
+        expected: READ_REQUEST_LEN as u32,
+        actual: body.len() as u32,
+    })?;
+    if request.size > 0 {
+        regions
+            .check_read(request.source_stag, request.source_to, request.size)
+            .map_err(RdmapError::ReadSource)?;
+        // The sink is the requester's affair, but a wrapping one could not be put on the wire.
+        if request
+            .sink_to
+            .checked_add(u64::from(request.size))
+            .is_none()
+        {
+            return Err(RdmapError::ReadSource(AccessError::Wrap));
+        }
+    }
+    Ok(request)
+}
+
+/// The Atomic Request in `body`, if the peer may change its word.
+fn atomic_request<R: Regions>(body: &[u8], regions: &mut R) -> Result<AtomicRequest, RdmapError> {
+    let request = AtomicRequest::parse(body).map_err(|error| match error {
+        AtomicRequestError::Length => RdmapError::MessageSize {
+            expected: ATOMIC_REQUEST_LEN as u32,
+            actual: body.len() as u32,
+        },
+        AtomicRequestError::Operation(code) => RdmapError::AtomicOperation(code),
+    })?;
+    regions
+        .check_atomic(request.stag, request.to)
+        .map_err(RdmapError::AtomicTarget)?;
+    Ok(request)
+}
+
+/// Checks a Read Response segment against the oldest request; answers come in the order of their
+/// requests (R16).
 fn deliver_response(
     header: &Tagged,
     len: u32,
     out: &mut Outbound,
     completions: &mut VecDeque<Completion>,
 ) -> Result<(), RdmapError> {
-    let read = out.oldest_read().ok_or(RdmapError::UnsolicitedResponse)?;
-    // The STag and TO of an empty segment mean nothing (RFC 5041 s5.2, D21).
-    if len > 0 {
-        if read.request.sink_stag != header.stag {
-            return Err(RdmapError::ResponseMismatch);
-        }
-        let offset = read
-            .offset(header.to, len)
-            .ok_or(RdmapError::ResponseMismatch)?;
-        read.coverage
-            .insert(offset, offset + len)
-            .map_err(|_| RdmapError::ResponseMismatch)?;
-    }
-    let complete = read.coverage.is_complete(read.request.size);
-    match (header.last, complete) {
-        (true, true) => out.finish_read(completions),
-        (true, false) => return Err(RdmapError::ResponseMismatch),
-        (false, _) => {}
+    let oldest = out
+        .oldest_pending()
+        .ok_or(RdmapError::UnsolicitedResponse)?;
+    if oldest.take_response(header.stag, header.to, len, header.last)? {
+        out.finish_oldest(None, completions);
     }
     Ok(())
 }
@@ -373,7 +444,8 @@ fn opcode(ulp: u8) -> Result<Opcode, RdmapError> {
 }
 
 /// Control messages come in one segment, which is what every MULPDU has room for.
-fn single_segment(header: &Untagged, len: u32, expected: u32) -> Result<(), RdmapError> {
+fn single_segment(header: &Untagged, len: u32, expected: usize) -> Result<(), RdmapError> {
+    let expected = expected as u32;
     if header.mo != 0 {
         return Err(DdpError::InvalidMo.into());
     }

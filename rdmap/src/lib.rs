@@ -1,4 +1,4 @@
-//! RDMAP: the operations of one iWARP stream (RFC 5040).
+//! RDMAP: the operations of one iWARP stream (RFC 5040, RFC 7306).
 //!
 //! This room turns posted work requests into DDP messages and DDP messages into completions. It
 //! knows opcodes, the order in which operations start, finish and answer each other, the limits on
@@ -14,18 +14,21 @@
 //! joins the two.
 #![forbid(unsafe_code)]
 
+pub mod atomic;
 mod endpoint;
 mod error;
 pub mod header;
 mod inbound;
 mod outbound;
+mod pending;
 pub mod terminate;
 mod work;
 
+pub use atomic::AtomicOperation;
 pub use endpoint::{Endpoint, Limits};
-pub use error::{PostError, RdmapError};
+pub use error::{AtomicError, PostError, RdmapError};
 pub use header::Opcode;
 pub use inbound::{Notice, Regions, Target};
-pub use outbound::{Outgoing, Payload, SentToken};
+pub use outbound::{Outgoing, Payload, Request, SentToken};
 pub use terminate::{Layer, Terminate, TerminateCode};
 pub use work::{Completion, Operation, OperationKind, Slot, Status, Work};

@@ -10,12 +10,14 @@ use std::ops::Range;
 
 use uwarp_ddp::{Header, Segmenter, Stag, UNTAGGED_LEN};
 
+use crate::atomic::{AtomicRequest, AtomicResponse};
 use crate::endpoint::Limits;
 use crate::error::PostError;
 use crate::header::{
-    Control, Opcode, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, READ_REQUEST_LEN, ReadRequest,
+    Control, Opcode, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, READ_REQUEST_LEN,
+    ReadRequest,
 };
-use crate::inbound::PendingRead;
+use crate::pending::Pending;
 use crate::terminate::{TERMINATE_MAX, Terminate};
 use crate::work::{Completion, Operation, Slot, Status, Work};
 
@@ -90,14 +92,39 @@ pub struct SentToken(u64);
 struct Entry {
     work: Work,
     done: Option<Status>,
+    /// What an atomic operation has found.
+    original: Option<u64>,
 }
 
-/// A Read Request of the peer's that is being, or waits to be, answered.
+impl Entry {
+    fn completion(&self, status: Status) -> Completion {
+        let kind = self.work.operation.kind();
+        if status == Status::Success {
+            Completion {
+                original: self.original,
+                ..Completion::success(self.work.slot, kind, self.work.len)
+            }
+        } else {
+            Completion::failed(self.work.slot, kind, status)
+        }
+    }
+}
+
+/// A Request of the peer's that is being, or waits to be, answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Response {
-    pub(crate) request: ReadRequest,
+    pub(crate) request: Request,
     /// MSN of the Request, for a Terminate that has to blame it.
     pub(crate) msn: u32,
+}
+
+/// What a Request of the peer's asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// An RDMA Read.
+    Read(ReadRequest),
+    /// An atomic operation.
+    Atomic(AtomicRequest),
 }
 
 #[derive(Debug)]
@@ -108,7 +135,8 @@ enum Current {
         segmenter: Segmenter,
     },
     Response {
-        response: Response,
+        request: ReadRequest,
+        msn: u32,
         segmenter: Segmenter,
         before: u32,
     },
@@ -122,7 +150,8 @@ pub(crate) struct Outbound {
     head: u64,
     /// Sequence number of the first request that has not begun.
     cursor: u64,
-    reads: VecDeque<PendingRead>,
+    /// Reads and atomic operations that wait for their answers.
+    pending: VecDeque<Pending>,
     sink_stag: Stag,
     next_sink_to: u64,
     responses: VecDeque<Response>,
@@ -133,6 +162,8 @@ pub(crate) struct Outbound {
     silenced: bool,
     send_msn: u32,
     request_msn: u32,
+    atomic_response_msn: u32,
+    next_atomic_id: u32,
 }
 
 impl Outbound {
@@ -142,7 +173,7 @@ impl Outbound {
             works: VecDeque::with_capacity(limits.send_queue),
             head: 0,
             cursor: 0,
-            reads: VecDeque::with_capacity(usize::from(limits.ord)),
+            pending: VecDeque::with_capacity(usize::from(limits.ord)),
             sink_stag,
             next_sink_to: 0,
             responses: VecDeque::with_capacity(usize::from(limits.ird)),
@@ -152,6 +183,8 @@ impl Outbound {
             silenced: false,
             send_msn: 1,
             request_msn: 1,
+            atomic_response_msn: 1,
+            next_atomic_id: 0,
         }
     }
 
@@ -163,7 +196,9 @@ impl Outbound {
             return Err(PostError::Full);
         }
         match work.operation {
-            Operation::Read { .. } if self.limits.ord == 0 => return Err(PostError::ReadsDisabled),
+            operation if operation.is_answered() && self.limits.ord == 0 => {
+                return Err(PostError::ReadsDisabled);
+            }
             Operation::Read { to, .. } | Operation::Write { to, .. }
                 if to.checked_add(u64::from(work.len)).is_none() =>
             {
@@ -171,7 +206,11 @@ impl Outbound {
             }
             _ => {}
         }
-        self.works.push_back(Entry { work, done: None });
+        self.works.push_back(Entry {
+            work,
+            done: None,
+            original: None,
+        });
         Ok(())
     }
 
@@ -185,28 +224,36 @@ impl Outbound {
         self.responses.len() + usize::from(matches!(self.current, Some(Current::Response { .. })))
     }
 
-    pub(crate) fn reads(&self) -> &VecDeque<PendingRead> {
-        &self.reads
+    pub(crate) fn pending(&self) -> &VecDeque<Pending> {
+        &self.pending
     }
 
-    pub(crate) fn oldest_read(&mut self) -> Option<&mut PendingRead> {
-        self.reads.front_mut()
+    pub(crate) fn oldest_pending(&mut self) -> Option<&mut Pending> {
+        self.pending.front_mut()
     }
 
-    /// The oldest Read has its whole Response.
-    pub(crate) fn finish_read(&mut self, completions: &mut VecDeque<Completion>) {
-        if let Some(seq) = self.reads.pop_front().and_then(|read| read.seq) {
-            self.complete(seq, Status::Success, completions);
+    /// The oldest Read or atomic operation has its whole answer.
+    pub(crate) fn finish_oldest(
+        &mut self,
+        original: Option<u64>,
+        completions: &mut VecDeque<Completion>,
+    ) {
+        let Some(seq) = self.pending.pop_front().and_then(|pending| pending.seq()) else {
+            return;
+        };
+        if let Some(entry) = self.entry(seq) {
+            entry.original = original;
         }
+        self.complete(seq, Status::Success, completions);
     }
 
     /// The Read whose sink begins at `sink_to` was refused by the peer.
     pub(crate) fn refuse_read(&mut self, sink_to: u64, status: Status) {
         let owner = self
-            .reads
+            .pending
             .iter()
-            .find(|read| read.holds(sink_to))
-            .and_then(|read| read.seq);
+            .find(|pending| pending.holds(sink_to))
+            .and_then(Pending::seq);
         if let Some(seq) = owner {
             self.set_status(seq, status);
         }
@@ -216,11 +263,13 @@ impl Outbound {
         self.complete(token.0, Status::Success, completions);
     }
 
+    fn entry(&mut self, seq: u64) -> Option<&mut Entry> {
+        seq.checked_sub(self.head)
+            .and_then(|index| self.works.get_mut(index as usize))
+    }
+
     fn set_status(&mut self, seq: u64, status: Status) {
-        let entry = seq
-            .checked_sub(self.head)
-            .and_then(|index| self.works.get_mut(index as usize));
-        if let Some(entry) = entry {
+        if let Some(entry) = self.entry(seq) {
             entry.done.get_or_insert(status);
         }
     }
@@ -229,19 +278,12 @@ impl Outbound {
     /// (RFC 5040 s5.5, R33).
     fn complete(&mut self, seq: u64, status: Status, completions: &mut VecDeque<Completion>) {
         self.set_status(seq, status);
-        while let Some(Entry {
-            work,
-            done: Some(Status::Success),
-        }) = self.works.front()
+        while let Some(entry) = self
+            .works
+            .front()
+            .filter(|entry| entry.done == Some(Status::Success))
         {
-            completions.push_back(Completion {
-                slot: work.slot,
-                kind: work.operation.kind(),
-                status: Status::Success,
-                len: work.len,
-                solicited: false,
-                invalidated: None,
-            });
+            completions.push_back(entry.completion(Status::Success));
             self.works.pop_front();
             self.head += 1;
         }
@@ -252,20 +294,9 @@ impl Outbound {
         self.silenced = true;
         self.current = None;
         self.responses.clear();
-        self.reads.clear();
-        for Entry { work, done } in self.works.drain(..) {
-            let kind = work.operation.kind();
-            completions.push_back(match done {
-                Some(Status::Success) => Completion {
-                    slot: work.slot,
-                    kind,
-                    status: Status::Success,
-                    len: work.len,
-                    solicited: false,
-                    invalidated: None,
-                },
-                other => Completion::failed(work.slot, kind, other.unwrap_or(Status::Flushed)),
-            });
+        self.pending.clear();
+        for entry in self.works.drain(..) {
+            completions.push_back(entry.completion(entry.done.unwrap_or(Status::Flushed)));
             self.head += 1;
         }
         self.cursor = self.head;
@@ -285,17 +316,13 @@ impl Outbound {
             && self.last_words.is_none()
             && self.responses.is_empty()
             && self.cursor == self.head + self.works.len() as u64
-            && self.reads.is_empty()
+            && self.pending.is_empty()
     }
 
-    /// Whether a Read has not been answered.
+    /// Whether a Read or atomic operation has not been answered.
     pub(crate) fn expects_response(&self) -> bool {
-        let is_read = |entry: &Entry| matches!(entry.work.operation, Operation::Read { .. });
-        !self.reads.is_empty()
-            || self
-                .works
-                .iter()
-                .any(|entry| is_read(entry) && entry.done.is_none())
+        let open = |entry: &Entry| entry.work.operation.is_answered() && entry.done.is_none();
+        !self.pending.is_empty() || self.works.iter().any(open)
     }
 
     /// Whether [`next`](Self::next) has a segment to give.
@@ -307,11 +334,45 @@ impl Outbound {
                 || self.next_work().is_some())
     }
 
-    /// The request that may begin now, if the ORD allows.
+    /// The request that may begin now, if the ORD allows (R37; Reads and atomic operations count
+    /// together, G21).
     fn next_work(&self) -> Option<&Work> {
         let work = &self.works.get((self.cursor - self.head) as usize)?.work;
-        let is_read = matches!(work.operation, Operation::Read { .. });
-        (!is_read || self.reads.len() < usize::from(self.limits.ord)).then_some(work)
+        let may_begin =
+            !work.operation.is_answered() || self.pending.len() < usize::from(self.limits.ord);
+        may_begin.then_some(work)
+    }
+
+    /// The atomic operation whose turn to be performed has come: everything asked before it has been
+    /// answered (RFC 7306 s5.4, X12). Its answer goes to [`answer_atomic`](Self::answer_atomic).
+    pub(crate) fn atomic_due(&self) -> Option<AtomicRequest> {
+        if self.silenced || self.last_words.is_some() || self.current.is_some() {
+            return None;
+        }
+        match self.responses.front()?.request {
+            Request::Atomic(request) => Some(request),
+            Request::Read(_) => None,
+        }
+    }
+
+    /// The answer to the atomic operation that was due.
+    pub(crate) fn answer_atomic(&mut self, original: u64) -> Option<Outgoing> {
+        let Response {
+            request: Request::Atomic(request),
+            ..
+        } = self.responses.pop_front()?
+        else {
+            return None;
+        };
+        self.response_turn = false;
+        let msn = next_msn(&mut self.atomic_response_msn);
+        let header = control_header(Opcode::ATOMIC_RESPONSE, QN_ATOMIC_RESPONSE, msn);
+        let body = AtomicResponse {
+            id: request.id,
+            original,
+        }
+        .encode();
+        Some(Outgoing::new(&header, &body, Payload::None, None))
     }
 
     /// The next segment of at most `mulpdu` octets.
@@ -334,10 +395,11 @@ impl Outbound {
     /// Begins the next message; one that fits a single segment by definition is returned whole.
     fn begin(&mut self) -> Option<Outgoing> {
         let work = self.next_work().copied();
-        if (self.response_turn || work.is_none()) && !self.responses.is_empty() {
+        if self.response_turn || work.is_none() {
             self.response_turn = false;
-            self.begin_response();
-            return None;
+            if self.begin_response() {
+                return None;
+            }
         }
         self.response_turn = true;
         let work = work?;
@@ -357,8 +419,45 @@ impl Outbound {
                 // `post` has refused what wraps; an empty message is the harmless answer.
                 Segmenter::tagged(Control::new(Opcode::WRITE).0, stag, to, work.len).ok()?
             }
+            Operation::Immediate { data, solicited } => {
+                let opcode = if solicited {
+                    Opcode::IMMEDIATE_SOLICITED
+                } else {
+                    Opcode::IMMEDIATE
+                };
+                let header = control_header(opcode, QN_SEND, next_msn(&mut self.send_msn));
+                return Some(Outgoing::new(
+                    &header,
+                    &data,
+                    Payload::None,
+                    Some(SentToken(seq)),
+                ));
+            }
             Operation::Read { stag, to } => {
                 return Some(self.read_request(Some((seq, work.slot)), stag, to, work.len));
+            }
+            Operation::Atomic {
+                stag,
+                to,
+                operation,
+            } => {
+                let id = self.next_atomic_id;
+                self.next_atomic_id = id.wrapping_add(1);
+                self.pending
+                    .push_back(Pending::atomic((seq, work.slot), id));
+                let header = control_header(
+                    Opcode::ATOMIC_REQUEST,
+                    QN_READ_REQUEST,
+                    next_msn(&mut self.request_msn),
+                );
+                let body = AtomicRequest {
+                    id,
+                    stag,
+                    to,
+                    operation,
+                }
+                .encode();
+                return Some(Outgoing::new(&header, &body, Payload::None, None));
             }
         };
         self.current = Some(Current::Work {
@@ -369,30 +468,40 @@ impl Outbound {
         None
     }
 
-    fn begin_response(&mut self) {
-        let Some(response) = self.responses.pop_front() else {
-            return;
+    /// Begins the Read Response that is next, if one is. An atomic operation is answered by
+    /// [`answer_atomic`](Self::answer_atomic), before anything else is asked for.
+    fn begin_response(&mut self) -> bool {
+        let Some(&Response {
+            request: Request::Read(request),
+            msn,
+        }) = self.responses.front()
+        else {
+            return false;
         };
+        self.responses.pop_front();
         let ReadRequest {
             sink_stag,
             sink_to,
             size,
             ..
-        } = response.request;
+        } = request;
         // A sink whose offsets wrap is the requester's own mistake: it cannot be answered, and
         // `inbound` refuses it before it comes here.
-        if let Ok(segmenter) = Segmenter::tagged(
+        let Ok(segmenter) = Segmenter::tagged(
             Control::new(Opcode::READ_RESPONSE).0,
             sink_stag,
             sink_to,
             size,
-        ) {
-            self.current = Some(Current::Response {
-                response,
-                segmenter,
-                before: 0,
-            });
-        }
+        ) else {
+            return false;
+        };
+        self.current = Some(Current::Response {
+            request,
+            msn,
+            segmenter,
+            before: 0,
+        });
+        true
     }
 
     fn continue_current(&mut self, mulpdu: u16) -> Option<Outgoing> {
@@ -419,9 +528,10 @@ impl Outbound {
                 Some(Outgoing::new(&segment.header, &[], payload, token))
             }
             Current::Response {
-                response,
+                request,
                 segmenter,
                 before,
+                ..
             } => {
                 let segment = segmenter.next(mulpdu)?;
                 *before = segment.payload.start;
@@ -430,9 +540,8 @@ impl Outbound {
                     Payload::None
                 } else {
                     Payload::Region {
-                        stag: response.request.source_stag,
-                        to: response
-                            .request
+                        stag: request.source_stag,
+                        to: request
                             .source_to
                             .wrapping_add(u64::from(segment.payload.start)),
                         len,
@@ -452,16 +561,20 @@ impl Outbound {
         }
     }
 
-    /// Gives up the Response under way, since its source may no longer be read; returns what is
-    /// left of the Request and its MSN.
+    /// Gives up the answer under way or due, since its region may no longer be reached; returns what is
+    /// left of the Request, and its MSN.
     pub(crate) fn abandon_response(&mut self) -> Option<Response> {
         match self.current.take() {
             Some(Current::Response {
-                response, before, ..
+                request,
+                msn,
+                before,
+                ..
             }) => Some(Response {
-                request: response.request.remainder(before),
-                msn: response.msn,
+                request: Request::Read(request.remainder(before)),
+                msn,
             }),
+            None => self.responses.pop_front(),
             other => {
                 self.current = other;
                 None
@@ -485,7 +598,7 @@ impl Outbound {
         };
         // A gap of one keeps an empty Read apart from the next one.
         self.next_sink_to += u64::from(size) + 1;
-        self.reads.push_back(PendingRead::new(owner, request));
+        self.pending.push_back(Pending::read(owner, request));
         let msn = next_msn(&mut self.request_msn);
         let header = control_header(Opcode::READ_REQUEST, QN_READ_REQUEST, msn);
         Outgoing::new(&header, &request.encode(), Payload::None, None)

@@ -2,6 +2,8 @@
 
 use uwarp_ddp::Stag;
 
+use crate::atomic::AtomicOperation;
+use crate::header::IMMEDIATE_LEN;
 use crate::terminate::TerminateCode;
 
 /// The driver's name for one posted work request and the buffers that belong to it.
@@ -21,6 +23,22 @@ pub enum Operation {
         /// Invalidate this STag of the peer's on delivery (the Invalidate forms).
         invalidate: Option<Stag>,
     },
+    /// Immediate Data: 8 octets that arrive in the completion of a posted receive (RFC 7306 s6).
+    Immediate {
+        /// The octets, as they go on the wire.
+        data: [u8; IMMEDIATE_LEN],
+        /// Ask the peer to raise an event on delivery.
+        solicited: bool,
+    },
+    /// An atomic operation on a 64-bit word of the peer's (RFC 7306 s5).
+    Atomic {
+        /// The peer's STag.
+        stag: Stag,
+        /// Tagged offset of the word, whose address is a multiple of 8.
+        to: u64,
+        /// What to do to it.
+        operation: AtomicOperation,
+    },
     /// RDMA Write to the peer's tagged buffer (RFC 5040 s5.1).
     Write {
         /// The peer's STag.
@@ -38,11 +56,19 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether the peer answers it, so that it counts against the ORD.
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::Atomic { .. })
+    }
+
     /// The kind without its parameters, as completions report it.
     #[must_use]
     pub const fn kind(&self) -> OperationKind {
         match self {
             Self::Send { .. } => OperationKind::Send,
+            Self::Immediate { .. } => OperationKind::Immediate,
+            Self::Atomic { .. } => OperationKind::Atomic,
             Self::Write { .. } => OperationKind::Write,
             Self::Read { .. } => OperationKind::Read,
         }
@@ -54,6 +80,10 @@ impl Operation {
 pub enum OperationKind {
     /// A posted Send.
     Send,
+    /// Posted Immediate Data.
+    Immediate,
+    /// A posted atomic operation.
+    Atomic,
     /// A posted RDMA Write.
     Write,
     /// A posted RDMA Read.
@@ -69,7 +99,8 @@ pub struct Work {
     pub slot: Slot,
     /// What to do.
     pub operation: Operation,
-    /// Octets to move, at most 2^32 - 1 (RFC 5041 s5.2, D18).
+    /// Octets of the request's buffers to move, at most 2^32 - 1 (RFC 5041 s5.2, D18); 0 for Immediate
+    /// Data and atomic operations, which use none.
     pub len: u32,
 }
 
@@ -100,18 +131,33 @@ pub struct Completion {
     pub solicited: bool,
     /// For a receive: this STag of ours has been invalidated by the message.
     pub invalidated: Option<Stag>,
+    /// For a receive that Immediate Data has used: the data. Its buffer is not touched.
+    pub immediate: Option<[u8; IMMEDIATE_LEN]>,
+    /// For an atomic operation: the word before it.
+    pub original: Option<u64>,
 }
 
 impl Completion {
-    /// A completion of `slot` that tells of no success.
-    pub(crate) const fn failed(slot: Slot, kind: OperationKind, status: Status) -> Self {
+    /// A completion of `slot` that moved `len` octets and has nothing more to tell.
+    pub(crate) const fn success(slot: Slot, kind: OperationKind, len: u32) -> Self {
         Self {
             slot,
             kind,
-            status,
-            len: 0,
+            status: Status::Success,
+            len,
             solicited: false,
             invalidated: None,
+            immediate: None,
+            original: None,
+        }
+    }
+
+    /// A completion of `slot` that tells of no success.
+    #[must_use]
+    pub const fn failed(slot: Slot, kind: OperationKind, status: Status) -> Self {
+        Self {
+            status,
+            ..Self::success(slot, kind, 0)
         }
     }
 }

@@ -31,6 +31,10 @@ pub struct Completion {
     pub solicited: bool,
     /// For a receive: this STag of ours was invalidated by the message.
     pub invalidated: Option<Stag>,
+    /// For a receive that Immediate Data has used: the data (RFC 7306 s6). Its buffers are not touched.
+    pub immediate: Option<[u8; 8]>,
+    /// For an atomic operation: the word as it was before (RFC 7306 s5).
+    pub original: Option<u64>,
 }
 
 impl Completion {

@@ -11,7 +11,7 @@ use uwarp_ddp::{Peer, StreamId};
 use uwarp_stream::{Connection, Role};
 
 use crate::completion::CompletionQueue;
-use crate::engine::Engine;
+use crate::engine::{Engine, Policy};
 use crate::error::Error;
 use crate::link::{Link, LinkParts, Phase};
 use crate::listener::{Incoming, Place};
@@ -169,7 +169,10 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         mio::net::TcpStream::from_std(stream),
         peer,
         domain.clone(),
-        options.mulpdu_emss.is_none(),
+        Policy {
+            follow_emss: options.mulpdu_emss.is_none(),
+            half_close: options.half_close,
+        },
     );
     let completions = options.completion_queue.clone().unwrap_or_else(|| {
         CompletionQueue::new(options.send_queue.saturating_add(options.receive_queue))

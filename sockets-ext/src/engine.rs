@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
@@ -12,7 +13,10 @@ use mio::Registry;
 use mio::net::TcpStream;
 use uwarp_ddp::{Access, AccessError, Peer, Stag};
 use uwarp_mpa::Octets;
-use uwarp_rdmap::{Operation, PostError, Regions, Slot, Status, Target, Work};
+use uwarp_rdmap::atomic::ATOMIC_WORD;
+use uwarp_rdmap::{
+    AtomicError, AtomicOperation, Operation, PostError, Regions, Slot, Status, Target, Work,
+};
 use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Source};
 
 use crate::completion::Completion;
@@ -20,7 +24,7 @@ use crate::descriptor::{Descriptor, MAX_SGE, Works};
 use crate::domain::Domain;
 use crate::iov::{self, Sent, Vectors};
 use crate::link::{Command, Link, Phase};
-use crate::memory::{RegionMemory, Span};
+use crate::memory::{RegionMemory, Span, SpanError};
 use crate::staging::Staging;
 
 /// Octets put into a batch before it is written.
@@ -53,6 +57,15 @@ pub(crate) enum Turn {
     Over,
 }
 
+/// What the options say about driving a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    /// Follow TCP's segment size; off when the application has chosen one.
+    pub(crate) follow_emss: bool,
+    /// Stay open for sending when the peer has closed.
+    pub(crate) half_close: bool,
+}
+
 /// One connection and its socket.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -78,8 +91,7 @@ pub(crate) struct Engine {
     retired: bool,
     /// A Request has come that the listener should hear of.
     announce: bool,
-    /// Follow TCP's segment size; off when the application has chosen one.
-    follow_emss: bool,
+    policy: Policy,
     /// Writes since the segment size was last looked at.
     writes: u32,
 }
@@ -90,7 +102,7 @@ impl Engine {
         socket: TcpStream,
         peer: Peer,
         domain: Domain,
-        follow_emss: bool,
+        policy: Policy,
     ) -> Self {
         Self {
             connection,
@@ -110,7 +122,7 @@ impl Engine {
             token: None,
             retired: false,
             announce: false,
-            follow_emss,
+            policy,
             writes: 0,
         }
     }
@@ -167,11 +179,11 @@ impl Engine {
         loop {
             let read = self.read(now);
             let wrote = self.write(now);
-            self.report(link, registry);
+            self.report(link, registry, now);
             moved += read + wrote;
             if self.connection.is_over() {
                 self.take_posts(link);
-                self.report(link, registry);
+                self.report(link, registry, now);
                 return Turn::Over;
             }
             if read + wrote == 0 {
@@ -251,14 +263,7 @@ impl Engine {
                 .map_or(uwarp_rdmap::OperationKind::Receive, Operation::kind);
             self.complete(
                 link,
-                uwarp_rdmap::Completion {
-                    slot,
-                    kind,
-                    status: Status::Flushed,
-                    len: 0,
-                    solicited: false,
-                    invalidated: None,
-                },
+                uwarp_rdmap::Completion::failed(slot, kind, Status::Flushed),
             );
         }
     }
@@ -275,6 +280,8 @@ impl Engine {
             len: done.len,
             solicited: done.solicited,
             invalidated: done.invalidated,
+            immediate: done.immediate,
+            original: done.original,
         });
     }
 
@@ -487,7 +494,7 @@ impl Engine {
     /// TCP's segment size changes with the path, and the MULPDU with it (RFC 5041 s3, D01).
     fn follow_emss(&mut self) {
         self.writes = self.writes.wrapping_add(1);
-        if self.follow_emss && self.writes % EMSS_INTERVAL == 1 {
+        if self.policy.follow_emss && self.writes % EMSS_INTERVAL == 1 {
             let emss = self
                 .socket
                 .as_ref()
@@ -509,7 +516,7 @@ impl Engine {
     }
 
     /// Tells the application what has happened.
-    fn report(&mut self, link: &Link, registry: &Registry) {
+    fn report(&mut self, link: &Link, registry: &Registry, now: Instant) {
         if self.connection.is_over() {
             // Pieces of the batch refer to works that are about to go.
             self.batch.clear();
@@ -518,11 +525,11 @@ impl Engine {
             self.complete(link, done);
         }
         while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, registry, event);
+            self.report_event(link, registry, event, now);
         }
     }
 
-    fn report_event(&mut self, link: &Link, registry: &Registry, event: Event) {
+    fn report_event(&mut self, link: &Link, registry: &Registry, event: Event, now: Instant) {
         tracing::debug!(stream = link.id.0, ?event, "connection");
         match event {
             Event::Request(request) => {
@@ -547,6 +554,9 @@ impl Engine {
             }
             Event::PeerClosed => {
                 link.update(|state| state.peer_closed = true);
+                if !self.policy.half_close {
+                    self.connection.close(now);
+                }
                 link.completions.wake();
             }
             Event::Over(end) => {
@@ -660,6 +670,16 @@ impl Regions for EngineMemory<'_> {
             .map(|_| ())
     }
 
+    fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
+        let table = self.domain.table();
+        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        place
+            .handle()
+            .load_u64(place.offset(), Ordering::Relaxed)
+            .map(|_| ())
+            .map_err(not_atomic)
+    }
+
     fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
         self.domain.table_mut().invalidate(self.peer, stag)
     }
@@ -722,6 +742,23 @@ impl Memory for EngineMemory<'_> {
         })
     }
 
+    fn atomic(
+        &mut self,
+        stag: Stag,
+        to: u64,
+        operation: &AtomicOperation,
+    ) -> Result<u64, AtomicError> {
+        // Held to the end of the operation: revoking waits for it.
+        let table = self.domain.table();
+        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        place
+            .handle()
+            .fetch_update_u64(place.offset(), Ordering::AcqRel, |word| {
+                operation.apply(word)
+            })
+            .map_err(not_atomic)
+    }
+
     fn crc_source(&mut self, crc: u32, handle: &Self::Handle, range: Range<u64>) -> u32 {
         handle
             .crc32c(crc, range.start, (range.end - range.start) as usize)
@@ -732,5 +769,12 @@ impl Memory for EngineMemory<'_> {
         let start = out.len();
         out.resize(start + (range.end - range.start) as usize, 0);
         let _ = handle.read_at(range.start, &mut out[start..]);
+    }
+}
+
+const fn not_atomic(error: SpanError) -> AtomicError {
+    match error {
+        SpanError::Misaligned { .. } => AtomicError::Misaligned,
+        SpanError::OutOfBounds { .. } => AtomicError::Access(AccessError::Bounds),
     }
 }

@@ -124,6 +124,6 @@ mod api {
     pub use crate::worker::Workers;
     pub use uwarp_ddp::{Rights, Stag};
     pub use uwarp_mpa::{Agreement, PeerRequest};
-    pub use uwarp_rdmap::{OperationKind, Status, TerminateCode};
+    pub use uwarp_rdmap::{AtomicOperation, OperationKind, Status, TerminateCode};
     pub use uwarp_stream::{End, Established, Fault, Stats};
 }

@@ -57,6 +57,7 @@ pub struct Options {
     pub(crate) completion_queue: Option<CompletionQueue>,
     pub(crate) workers: Option<Workers>,
     pub(crate) mulpdu_emss: Option<u32>,
+    pub(crate) half_close: bool,
 }
 
 impl Options {
@@ -77,6 +78,7 @@ impl Options {
             completion_queue: None,
             workers: None,
             mulpdu_emss: None,
+            half_close: false,
         }
     }
 
@@ -190,6 +192,15 @@ impl Options {
     #[must_use]
     pub fn emss(mut self, octets: u32) -> Self {
         self.mulpdu_emss = Some(octets);
+        self
+    }
+
+    /// Whether the socket stays open for sending when the peer has closed (RFC 5041 s6.2.1, D30). By
+    /// default it then closes by itself, after what has been posted: a program that only serves its
+    /// memory need not attend to its sockets.
+    #[must_use]
+    pub fn half_close(mut self, on: bool) -> Self {
+        self.half_close = on;
         self
     }
 

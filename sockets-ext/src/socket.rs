@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use uwarp_ddp::{Stag, StreamId};
-use uwarp_rdmap::Operation;
+use uwarp_rdmap::atomic::ATOMIC_WORD;
+use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
 use crate::completion::{Completion, CompletionQueue, SocketId};
@@ -139,6 +140,49 @@ impl Socket {
         self.post(id, list, Some(operation), Some(remote.len))
     }
 
+    /// Posts 8 octets that arrive in the completion of a receive of the peer's (RFC 7306 s6). The peer
+    /// must have posted one; its buffers are not touched.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_immediate(&self, id: u64, data: [u8; 8], solicited: bool) -> Result<(), PostError> {
+        self.post(
+            id,
+            &[],
+            Some(Operation::Immediate { data, solicited }),
+            None,
+        )
+    }
+
+    /// Posts an atomic operation on the 64-bit word at the beginning of `remote`, whose address is a
+    /// multiple of 8 and whose region gives the right of remote atomics (RFC 7306 s5). The completion
+    /// has the word as it was before; the word's byte order is that of the peer.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_atomic(
+        &self,
+        id: u64,
+        operation: AtomicOperation,
+        remote: RemoteRegion,
+    ) -> Result<(), PostError> {
+        if self.link.ord() == Some(0) {
+            return Err(PostError::ReadsDisabled);
+        }
+        if remote.len < ATOMIC_WORD {
+            return Err(PostError::RemoteTooShort {
+                remote: remote.len,
+                local: ATOMIC_WORD,
+            });
+        }
+        let operation = Operation::Atomic {
+            stag: remote.stag,
+            to: remote.to,
+            operation,
+        };
+        self.post(id, &[], Some(operation), None)
+    }
+
     fn post(
         &self,
         id: u64,
@@ -235,8 +279,8 @@ impl Socket {
         })
     }
 
-    /// Whether the peer has sent its last octet. Sending is still possible until the connection is
-    /// closed here too.
+    /// Whether the peer has sent its last octet. Sending is still possible if the options say so
+    /// ([`Options::half_close`](crate::Options::half_close)).
     #[must_use]
     pub fn peer_closed(&self) -> bool {
         self.link.with_state(|state| state.peer_closed)
@@ -249,7 +293,7 @@ impl Socket {
     }
 
     /// Closes in order and waits for the end: posted work is finished, then both ends say that they
-    /// have no more. Takes no longer than the close timeout of the options.
+    /// have no more (the other end does so by itself, unless it chose to half-close). Takes no longer than the close timeout of the options.
     ///
     /// # Errors
     /// How the connection ended, if not in order.

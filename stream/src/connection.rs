@@ -168,10 +168,10 @@ impl Connection {
     /// [`PostError::Closed`] before the connection is set up and from the moment it begins to end;
     /// else what [`Endpoint::post`] says.
     pub fn post(&mut self, work: Work) -> Result<(), PostError> {
-        let is_read = matches!(work.operation, uwarp_rdmap::Operation::Read { .. });
+        let is_answered = work.operation.is_answered();
         match (self.sending, self.receiving, &mut self.link) {
             // An answer can no longer arrive.
-            (_, Receiving::Ended, _) if is_read => Err(PostError::Closed),
+            (_, Receiving::Ended, _) if is_answered => Err(PostError::Closed),
             (Sending::Silent | Sending::Open, _, Some(link)) => link.endpoint.post(work),
             _ => Err(PostError::Closed),
         }

@@ -2,7 +2,7 @@
 
 use uwarp_ddp::{AccessError, DdpError, HeaderError};
 use uwarp_mpa::{FpduError, LlpErrorCode, StartupError};
-use uwarp_rdmap::{Layer, RdmapError, TerminateCode};
+use uwarp_rdmap::{AtomicError, Layer, RdmapError, TerminateCode};
 
 /// A rule that the peer broke.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,9 +83,15 @@ fn rdmap_verdict(error: &RdmapError) -> (TerminateCode, Headers) {
     match error {
         RdmapError::Ddp(error) => (ddp(error.etype(), error.code()), Headers::Ddp),
         RdmapError::Version(_) => (rdmap(2, 0x05), Headers::Ddp),
-        RdmapError::UnexpectedOpcode(_) | RdmapError::UnsolicitedResponse => {
-            (rdmap(2, 0x06), Headers::Ddp)
+        RdmapError::UnexpectedOpcode(_)
+        | RdmapError::UnsolicitedResponse
+        | RdmapError::AtomicOperation(_)
+        | RdmapError::AtomicMismatch => (rdmap(2, 0x06), Headers::Ddp),
+        // Unlike a Read Request's, an Atomic Request's header is not copied (RFC 7306 s8.1, X15).
+        RdmapError::AtomicTarget(AtomicError::Access(error)) => {
+            (rdmap(1, protection(*error)), Headers::Ddp)
         }
+        RdmapError::AtomicTarget(AtomicError::Misaligned) => (rdmap(2, 0x07), Headers::Ddp),
         RdmapError::MessageSize { .. } | RdmapError::BadTerminate => (rdmap(2, 0xff), Headers::Ddp),
         RdmapError::ReadSource(error) => (rdmap(1, protection(*error)), Headers::DdpAndRead),
         RdmapError::Invalidate(_) => (rdmap(1, 0x09), Headers::Ddp),

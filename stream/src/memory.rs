@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use uwarp_ddp::{AccessError, Stag};
 use uwarp_mpa::Octets;
-use uwarp_rdmap::{Regions, Slot};
+use uwarp_rdmap::{AtomicError, AtomicOperation, Regions, Slot};
 
 /// A piece of a region that the peer may read.
 #[derive(Clone, Debug)]
@@ -54,6 +54,18 @@ pub trait Memory: Regions {
         to: u64,
         len: u32,
     ) -> Result<Source<Self::Handle>, AccessError>;
+
+    /// Performs an atomic operation on the word at `to` for the peer, in one step for every other stream
+    /// and for the local program (RFC 7306 s5, X03); returns the word as it was before.
+    ///
+    /// # Errors
+    /// Why it is not performed; the word is then unchanged.
+    fn atomic(
+        &mut self,
+        stag: Stag,
+        to: u64,
+        operation: &AtomicOperation,
+    ) -> Result<u64, AtomicError>;
 
     /// Continues a CRC32c over octets of a source.
     fn crc_source(&mut self, crc: u32, handle: &Self::Handle, range: Range<u64>) -> u32;

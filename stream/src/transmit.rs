@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use uwarp_ddp::UNTAGGED_LEN;
 use uwarp_mpa::{FpduSink, Rtr};
-use uwarp_rdmap::header::{READ_REQUEST_SEGMENT_LEN, read_request_ddp_header};
+use uwarp_rdmap::atomic::ATOMIC_REQUEST_LEN;
+use uwarp_rdmap::header::{Opcode, READ_REQUEST_LEN, request_ddp_header};
 use uwarp_rdmap::terminate::BlamedHeader;
-use uwarp_rdmap::{Outgoing, Payload, RdmapError, Slot, Terminate};
+use uwarp_rdmap::{Outgoing, Payload, RdmapError, Request, Slot, Terminate};
 
 use crate::batch::{Batch, Piece};
 use crate::connection::{Connection, Role, Sending};
@@ -104,7 +106,18 @@ impl Connection {
         let Some(link) = &mut self.link else {
             return false;
         };
-        let Some(outgoing) = link.endpoint.next_segment(link.mulpdu) else {
+        let outgoing = if let Some(request) = link.endpoint.atomic_due() {
+            match memory.atomic(request.stag, request.to, &request.operation) {
+                Ok(original) => link.endpoint.answer_atomic(original),
+                Err(error) => {
+                    self.source_lost(RdmapError::AtomicTarget(error), now);
+                    return true;
+                }
+            }
+        } else {
+            link.endpoint.next_segment(link.mulpdu)
+        };
+        let Some(outgoing) = outgoing else {
             return false;
         };
         let payload = match resolve(&outgoing, memory) {
@@ -158,19 +171,23 @@ impl Connection {
         true
     }
 
-    /// The peer reads from a region that it may no longer read: its Request is refused, as far as
-    /// it is not served (RFC 5040 s4.8).
+    /// The peer has asked for something that it may no longer reach: its Request is refused, as far as it
+    /// is not served (RFC 5040 s4.8).
     fn source_lost(&mut self, error: RdmapError, now: Instant) {
         let Some(link) = &mut self.link else { return };
         let Some((rest, msn)) = link.endpoint.abandon_response() else {
             return;
         };
+        let (opcode, segment_len, read_request) = match rest {
+            Request::Read(rest) => (Opcode::READ_REQUEST, READ_REQUEST_LEN, Some(rest.encode())),
+            Request::Atomic(_) => (Opcode::ATOMIC_REQUEST, ATOMIC_REQUEST_LEN, None),
+        };
         let fault = Fault::Rdmap(error);
         let message = Terminate {
             code: fault.code(),
-            segment_len: Some(READ_REQUEST_SEGMENT_LEN),
-            ddp_header: BlamedHeader::of(&read_request_ddp_header(msn)),
-            read_request: Some(rest.encode()),
+            segment_len: Some((UNTAGGED_LEN + segment_len) as u16),
+            ddp_header: BlamedHeader::of(&request_ddp_header(opcode, msn)),
+            read_request,
         };
         self.end_with(Some(message), End::Fault(fault), now);
     }
