@@ -164,7 +164,8 @@ fn reads_and_atomics_are_answered_in_one_order() {
 #[test]
 fn what_may_not_be_changed_is_not() {
     type Aim = fn(&Region) -> uwarp::RemoteRegion;
-    let cases: [(&str, Rights, Aim, (u8, u8, u8)); 4] = [
+    type Case = (&'static str, Rights, Aim, (u8, u8, u8));
+    let cases: [Case; 4] = [
         (
             "misaligned",
             Rights::REMOTE_ATOMIC,
