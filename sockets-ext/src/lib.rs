@@ -123,7 +123,7 @@ mod api {
     pub use crate::socket::{SendFlags, Socket};
     pub use crate::worker::Workers;
     pub use uwarp_ddp::{Rights, Stag};
-    pub use uwarp_mpa::{Agreement, PeerRequest};
+    pub use uwarp_mpa::{Agreement, PeerRequest, Rtr, RtrSet};
     pub use uwarp_rdmap::{AtomicOperation, OperationKind, Status, TerminateCode};
     pub use uwarp_stream::{End, Established, Fault, Stats};
 }

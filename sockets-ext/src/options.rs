@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use uwarp_mpa::{Policy, Revision};
+use uwarp_mpa::{Policy, Revision, RtrSet};
 
 use crate::completion::CompletionQueue;
 use crate::domain::Domain;
@@ -111,6 +111,22 @@ impl Options {
     #[must_use]
     pub fn peer_to_peer(mut self, on: bool) -> Self {
         self.policy.peer_to_peer = on;
+        self
+    }
+
+    /// The RTR frames that this end can send as initiator and accepts as responder
+    /// (RFC 6581 s9.2, E14, E15). An empty Send uses no posted receive.
+    #[must_use]
+    pub fn rtr(mut self, kinds: RtrSet) -> Self {
+        self.policy.rtr = kinds;
+        self
+    }
+
+    /// As initiator: whether IRD and ORD are negotiated. If not, the Request says so (0x3FFF), and both
+    /// ends keep what they are configured to (RFC 6581 s9.1, E13).
+    #[must_use]
+    pub fn negotiate_depths(mut self, on: bool) -> Self {
+        self.policy.negotiate_depths = on;
         self
     }
 
