@@ -199,14 +199,18 @@ impl Engine {
     fn obey(&mut self, link: &Link, now: Instant) {
         for command in link.take_commands() {
             match command {
-                // A failure here is a wrong call order or overlong private data, which the socket's
-                // methods have refused.
+                // A failure here means that there is no Request any more, or that no Reply can answer it;
+                // overlong private data have been refused by the socket's methods.
                 Command::Accept(private_data) => {
                     self.refuse_early_octets(now);
-                    let _ = self.connection.accept(&private_data, now);
+                    if self.connection.accept(&private_data, now).is_err() {
+                        self.connection.abort();
+                    }
                 }
                 Command::Reject(private_data, required_ord) => {
-                    let _ = self.connection.reject(&private_data, required_ord);
+                    if self.connection.reject(&private_data, required_ord).is_err() {
+                        self.connection.abort();
+                    }
                 }
                 Command::Close => self.connection.close(now),
                 Command::Abort => self.connection.abort(),
