@@ -368,10 +368,9 @@ impl SegmentReceiver {
             if let Some(start) = at
                 .checked_sub(pointer)
                 .map(|length| fpdu_start(length, pointer))
+                .filter(|&start| start >= run.start)
             {
-                if start >= run.start {
-                    return Some(start);
-                }
+                return Some(start);
             }
             at += period;
         }

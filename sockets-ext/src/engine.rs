@@ -70,6 +70,8 @@ pub(crate) struct Engine {
     /// The poll has said that the stream ends, so reading goes on until the end is seen.
     read_closed: bool,
     end_of_stream: bool,
+    /// The poll has reported an error of the TCP connection.
+    failed: bool,
     /// The last FPDU was placed straight from the socket, so another of its kind is expected.
     direct_run: bool,
     over_reported: bool,
@@ -105,6 +107,7 @@ impl Engine {
             writable: true,
             read_closed: false,
             end_of_stream: false,
+            failed: false,
             direct_run: false,
             over_reported: false,
             token: None,
@@ -152,10 +155,12 @@ impl Engine {
     }
 
     /// The poll has said that the socket is ready.
-    pub(crate) fn ready(&mut self, readable: bool, writable: bool, read_closed: bool) {
-        self.readable |= readable | read_closed;
-        self.writable |= writable;
-        self.read_closed |= read_closed;
+    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
+        let closed = event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || closed;
+        self.writable |= event.is_writable();
+        self.read_closed |= closed;
+        self.failed |= event.is_error();
     }
 
     /// One turn: takes what the application wants, reads, writes, reports.
@@ -165,8 +170,8 @@ impl Engine {
         self.take_posts(link);
         let mut moved = 0;
         loop {
-            let read = self.read(now);
-            let wrote = self.write(now);
+            let read = self.read(link, now);
+            let wrote = self.write(link, now);
             self.report(link, registry);
             moved += read + wrote;
             if self.connection.is_over() {
@@ -196,7 +201,11 @@ impl Engine {
                 Command::Reject(private_data, required_ord) => {
                     let _ = self.connection.reject(&private_data, required_ord);
                 }
-                Command::Close => self.connection.close(now),
+                Command::Close => {
+                    // What was posted before closing is part of what closing finishes.
+                    self.take_posts(link);
+                    self.connection.close(now);
+                }
                 Command::Abort => self.connection.abort(),
             }
         }
@@ -218,13 +227,20 @@ impl Engine {
 
     /// Moves what has been posted from the rings into the connection.
     fn take_posts(&mut self, link: &Link) {
+        self.take_receives(link);
+        if self.connection.is_starting() {
+            return;
+        }
+        while let Some(descriptor) = link.take_send() {
+            self.hand_over(link, descriptor);
+        }
+    }
+
+    fn take_receives(&mut self, link: &Link) {
         if self.connection.is_starting() {
             return;
         }
         while let Some(descriptor) = link.take_receive() {
-            self.hand_over(link, descriptor);
-        }
-        while let Some(descriptor) = link.take_send() {
             self.hand_over(link, descriptor);
         }
     }
@@ -246,6 +262,8 @@ impl Engine {
                 PostError::Full,
                 "the places are counted when posting"
             );
+            // Those posted earlier complete first.
+            self.report_completions(link);
             let kind = operation
                 .as_ref()
                 .map_or(uwarp_rdmap::OperationKind::Receive, Operation::kind);
@@ -264,11 +282,12 @@ impl Engine {
     }
 
     fn complete(&mut self, link: &Link, done: uwarp_rdmap::Completion) {
-        let Some(descriptor) = self.works.remove(done.slot) else {
+        // The references to the memory go first: who sees the completion may deregister.
+        let Some(Descriptor { id, .. }) = self.works.remove(done.slot) else {
             return;
         };
         link.complete(Completion {
-            id: descriptor.id,
+            id,
             socket: link.socket_id(),
             kind: done.kind,
             status: done.status,
@@ -280,7 +299,12 @@ impl Engine {
 
     /// Reads and processes what the socket has; returns the octets moved, at least 1 if anything
     /// happened.
-    fn read(&mut self, now: Instant) -> usize {
+    fn read(&mut self, link: &Link, now: Instant) -> usize {
+        if self.end_of_stream && self.failed && !self.connection.is_over() {
+            // After the peer's FIN there is nothing to read that would tell of a reset.
+            self.connection.transport_lost();
+            return 1;
+        }
         let mut moved = 0;
         while self.readable
             && !self.end_of_stream
@@ -292,8 +316,8 @@ impl Engine {
                 break;
             }
             let result = match self.direct() {
-                Some(direct) => self.read_direct(&direct, now),
-                None => self.read_staged(limit, now),
+                Some(direct) => self.read_direct(&direct, link, now),
+                None => self.read_staged(limit, link, now),
             };
             match result {
                 Ok(0) => {
@@ -330,7 +354,7 @@ impl Engine {
         usize::MAX
     }
 
-    fn read_staged(&mut self, limit: usize, now: Instant) -> io::Result<usize> {
+    fn read_staged(&mut self, limit: usize, link: &Link, now: Instant) -> io::Result<usize> {
         let Some(socket) = &self.socket else {
             return Ok(0);
         };
@@ -343,7 +367,7 @@ impl Engine {
         }?;
         self.staging.grow(count);
         if count > 0 {
-            self.process(now);
+            self.process(link, now);
         }
         self.note_read(count, asked);
         self.direct_run = false;
@@ -358,7 +382,10 @@ impl Engine {
         }
     }
 
-    fn process(&mut self, now: Instant) {
+    /// Gives what has been read to the connection. A receive that was posted before its Send was
+    /// is in the ring by now, and must be found.
+    fn process(&mut self, link: &Link, now: Instant) {
+        self.take_receives(link);
         let mut memory = EngineMemory {
             domain: &self.domain,
             peer: self.peer,
@@ -384,7 +411,7 @@ impl Engine {
         (direct.missing >= DIRECT_MIN && whole()).then_some(direct)
     }
 
-    fn read_direct(&mut self, direct: &Direct, now: Instant) -> io::Result<usize> {
+    fn read_direct(&mut self, direct: &Direct, link: &Link, now: Instant) -> io::Result<usize> {
         let Some(socket) = &self.socket else {
             return Ok(0);
         };
@@ -410,7 +437,7 @@ impl Engine {
             Ok(read) => read?,
             Err(_) => {
                 // Not allowed: the ordinary way finds that out again, and tells the peer.
-                return self.read_staged(direct.missing + direct.tail, now);
+                return self.read_staged(direct.missing + direct.tail, link, now);
             }
         };
         let expected = direct.missing + direct.tail;
@@ -427,14 +454,14 @@ impl Engine {
                 .copy_from_slice(&tail[direct.tail..direct.tail + behind]);
             self.staging.grow(behind);
         }
-        self.process(now);
+        self.process(link, now);
         self.note_read(read, expected + NEXT_HEADER);
         self.direct_run = true;
         Ok(read)
     }
 
     /// Writes what is due; returns the octets written, at least 1 if anything happened.
-    fn write(&mut self, now: Instant) -> usize {
+    fn write(&mut self, link: &Link, now: Instant) -> usize {
         let mut moved = 0;
         loop {
             {
@@ -477,7 +504,7 @@ impl Engine {
                 Err(error) => {
                     tracing::debug!(%error, "writing to the TCP connection failed");
                     // The peer may have said why before it went: read that first.
-                    self.write_failed(now);
+                    self.write_failed(link, now);
                     return moved + 1;
                 }
             }
@@ -499,10 +526,10 @@ impl Engine {
     }
 
     /// The peer does not take octets any more. A Terminate of its may wait to be read.
-    fn write_failed(&mut self, now: Instant) {
+    fn write_failed(&mut self, link: &Link, now: Instant) {
         self.readable = true;
         self.writable = false;
-        self.read(now);
+        self.read(link, now);
         if !self.connection.is_over() {
             self.connection.transport_lost();
         }
@@ -510,15 +537,19 @@ impl Engine {
 
     /// Tells the application what has happened.
     fn report(&mut self, link: &Link, registry: &Registry) {
+        self.report_completions(link);
+        while let Some(event) = self.connection.poll_event() {
+            self.report_event(link, registry, event);
+        }
+    }
+
+    fn report_completions(&mut self, link: &Link) {
         if self.connection.is_over() {
             // Pieces of the batch refer to works that are about to go.
             self.batch.clear();
         }
         while let Some(done) = self.connection.poll_completion() {
             self.complete(link, done);
-        }
-        while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, registry, event);
         }
     }
 
@@ -589,6 +620,14 @@ impl Engine {
         crate::fork::forget(stream.as_fd());
         stream.set_nonblocking(false).ok()?;
         Some(stream)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.socket {
+            crate::fork::forget(socket.as_fd());
+        }
     }
 }
 
