@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use uwarp_ddp::Stag;
 use uwarp_rdmap::{OperationKind, Status};
 
+use crate::error::Error;
 use crate::ring::{CompletionRing, Credits};
 
 /// Names a socket in the completions of a shared queue; never used twice in a process.
@@ -61,6 +62,8 @@ struct Inner {
     ring: CompletionRing<Option<Completion>>,
     places: Credits,
     capacity: u32,
+    /// The process that made it.
+    generation: u32,
 }
 
 impl std::fmt::Debug for CompletionQueue {
@@ -82,12 +85,30 @@ impl CompletionQueue {
             ring: CompletionRing::with_capacity(capacity as usize + 1),
             places: Credits::new(capacity as usize),
             capacity,
+            generation: crate::fork::generation(),
         }))
+    }
+
+    /// Whether this process made it. A forked child shares the descriptor beside the ring with its
+    /// parent, and would take the parent's wake-ups.
+    pub(crate) fn is_ours(&self) -> bool {
+        crate::fork::check(self.0.generation).is_ok()
+    }
+
+    fn check_owner(&self) -> std::io::Result<()> {
+        if self.is_ours() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(Error::Forked))
+        }
     }
 
     /// Takes completions that are there, up to the length of `out`, and returns how many. Never
     /// blocks.
     pub fn poll(&self, out: &mut [Completion]) -> usize {
+        if !self.is_ours() {
+            return 0;
+        }
         let mut count = 0;
         while let Some(place) = out.get_mut(count) {
             match self.0.ring.pop() {
@@ -108,6 +129,9 @@ impl CompletionQueue {
     /// Takes one completion if there is one. Never blocks.
     #[must_use]
     pub fn poll_one(&self) -> Option<Completion> {
+        if !self.is_ours() {
+            return None;
+        }
         loop {
             if let Some(completion) = self.0.ring.pop()? {
                 self.0.places.give(1);
@@ -120,8 +144,10 @@ impl CompletionQueue {
     /// when the time is up, or when a socket of this queue has come to its end.
     ///
     /// # Errors
-    /// When the process has no descriptor left to wait on.
+    /// When the process has no descriptor left to wait on, or was forked from the one that made the
+    /// queue.
     pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
+        self.check_owner()?;
         let completion = self.0.ring.wait(timeout)?.flatten();
         if completion.is_some() {
             self.0.places.give(1);
@@ -133,8 +159,9 @@ impl CompletionQueue {
     /// epoll. Do not read from it; [`poll`](Self::poll) until it gives nothing.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// When the process has no descriptor left, or was forked from the one that made the queue.
     pub fn descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
+        self.check_owner()?;
         self.0.ring.fd()
     }
 

@@ -107,6 +107,7 @@ impl DdpMode for socket2::Socket {
 }
 
 fn start(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
+    options.check_owner()?;
     let worker = match &options.workers {
         Some(workers) => workers.next(),
         None => Workers::global()?.next(),

@@ -27,6 +27,8 @@ struct Inner {
     id: DomainId,
     table: RwLock<StagTable<Arc<RegionMemory>>>,
     random: Mutex<StdRng>,
+    /// The process that made it.
+    generation: u32,
 }
 
 impl std::fmt::Debug for Domain {
@@ -52,6 +54,7 @@ impl Domain {
             id: DomainId(NEXT.fetch_add(1, Ordering::Relaxed)),
             table: RwLock::new(StagTable::new(REGIONS_MAX, QUARANTINE)),
             random: Mutex::new(StdRng::from_os_rng()),
+            generation: crate::fork::generation(),
         }))
     }
 
@@ -109,6 +112,9 @@ impl Domain {
         rights: Rights,
         scope: Scope,
     ) -> Result<Stag, RegisterError> {
+        if !self.is_ours() {
+            return Err(RegisterError::Forked);
+        }
         let registration = Registration {
             domain: self.0.id,
             scope,
@@ -120,6 +126,11 @@ impl Domain {
         self.table_mut()
             .register(registration, Arc::clone(memory), &mut || random.next_u32())
             .map_err(|_| RegisterError::TooMany)
+    }
+
+    /// Whether this process made it. In a forked child its locks may be held for ever.
+    pub(crate) fn is_ours(&self) -> bool {
+        crate::fork::check(self.0.generation).is_ok()
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -163,6 +174,9 @@ pub enum RegisterError {
         "the socket belongs to another domain: register in the domain that the socket's options named"
     )]
     OtherDomain,
+    /// The domain belongs to the parent process.
+    #[error("the domain belongs to the parent process: a forked child has to make its own")]
+    Forked,
 }
 
 /// A registered region of memory.
@@ -197,6 +211,9 @@ impl Region {
     /// The STag that peers use, as long as it is in force.
     #[must_use]
     pub fn stag(&self) -> Option<Stag> {
+        if !self.domain.is_ours() {
+            return None;
+        }
         let stag = Stag(self.stag.load(Ordering::Acquire));
         self.domain.table().get(stag).is_some().then_some(stag)
     }
@@ -269,7 +286,9 @@ impl Region {
     /// Local operations go on.
     pub fn revoke(&self) {
         let stag = Stag(self.stag.swap(0, Ordering::AcqRel));
-        self.domain.table_mut().revoke(stag);
+        if self.domain.is_ours() {
+            self.domain.table_mut().revoke(stag);
+        }
     }
 
     /// Revokes the STag in force and issues a new one with the same rights: for a region that the

@@ -83,6 +83,8 @@ pub(crate) struct Engine {
     /// The poll has said that the stream ends, so reading goes on until the end is seen.
     read_closed: bool,
     end_of_stream: bool,
+    /// The poll has reported an error of the TCP connection.
+    failed: bool,
     /// The last FPDU was placed straight from the socket, so another of its kind is expected.
     direct_run: bool,
     over_reported: bool,
@@ -117,6 +119,7 @@ impl Engine {
             writable: true,
             read_closed: false,
             end_of_stream: false,
+            failed: false,
             direct_run: false,
             over_reported: false,
             token: None,
@@ -164,10 +167,12 @@ impl Engine {
     }
 
     /// The poll has said that the socket is ready.
-    pub(crate) fn ready(&mut self, readable: bool, writable: bool, read_closed: bool) {
-        self.readable |= readable | read_closed;
-        self.writable |= writable;
-        self.read_closed |= read_closed;
+    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
+        let closed = event.is_read_closed() || event.is_error();
+        self.readable |= event.is_readable() || closed;
+        self.writable |= event.is_writable();
+        self.read_closed |= closed;
+        self.failed |= event.is_error();
     }
 
     /// One turn: takes what the application wants, reads, writes, reports.
@@ -177,8 +182,8 @@ impl Engine {
         self.take_posts(link);
         let mut moved = 0;
         loop {
-            let read = self.read(now);
-            let wrote = self.write(now);
+            let read = self.read(link, now);
+            let wrote = self.write(link, now);
             self.report(link, registry, now);
             moved += read + wrote;
             if self.connection.is_over() {
@@ -212,7 +217,11 @@ impl Engine {
                         self.connection.abort();
                     }
                 }
-                Command::Close => self.connection.close(now),
+                Command::Close => {
+                    // What was posted before closing is part of what closing finishes.
+                    self.take_posts(link);
+                    self.connection.close(now);
+                }
                 Command::Abort => self.connection.abort(),
             }
         }
@@ -234,13 +243,20 @@ impl Engine {
 
     /// Moves what has been posted from the rings into the connection.
     fn take_posts(&mut self, link: &Link) {
+        self.take_receives(link);
+        if self.connection.is_starting() {
+            return;
+        }
+        while let Some(descriptor) = link.take_send() {
+            self.hand_over(link, descriptor);
+        }
+    }
+
+    fn take_receives(&mut self, link: &Link) {
         if self.connection.is_starting() {
             return;
         }
         while let Some(descriptor) = link.take_receive() {
-            self.hand_over(link, descriptor);
-        }
-        while let Some(descriptor) = link.take_send() {
             self.hand_over(link, descriptor);
         }
     }
@@ -262,6 +278,8 @@ impl Engine {
                 PostError::Full,
                 "the places are counted when posting"
             );
+            // Those posted earlier complete first.
+            self.report_completions(link);
             let kind = operation
                 .as_ref()
                 .map_or(uwarp_rdmap::OperationKind::Receive, Operation::kind);
@@ -273,11 +291,12 @@ impl Engine {
     }
 
     fn complete(&mut self, link: &Link, done: uwarp_rdmap::Completion) {
-        let Some(descriptor) = self.works.remove(done.slot) else {
+        // The references to the memory go first: who sees the completion may deregister.
+        let Some(Descriptor { id, .. }) = self.works.remove(done.slot) else {
             return;
         };
         link.complete(Completion {
-            id: descriptor.id,
+            id,
             socket: link.socket_id(),
             kind: done.kind,
             status: done.status,
@@ -291,7 +310,12 @@ impl Engine {
 
     /// Reads and processes what the socket has; returns the octets moved, at least 1 if anything
     /// happened.
-    fn read(&mut self, now: Instant) -> usize {
+    fn read(&mut self, link: &Link, now: Instant) -> usize {
+        if self.end_of_stream && self.failed && !self.connection.is_over() {
+            // After the peer's FIN there is nothing to read that would tell of a reset.
+            self.connection.transport_lost();
+            return 1;
+        }
         let mut moved = 0;
         while self.readable
             && !self.end_of_stream
@@ -303,8 +327,8 @@ impl Engine {
                 break;
             }
             let result = match self.direct() {
-                Some(direct) => self.read_direct(&direct, now),
-                None => self.read_staged(limit, now),
+                Some(direct) => self.read_direct(&direct, link, now),
+                None => self.read_staged(limit, link, now),
             };
             match result {
                 Ok(0) => {
@@ -341,7 +365,7 @@ impl Engine {
         usize::MAX
     }
 
-    fn read_staged(&mut self, limit: usize, now: Instant) -> io::Result<usize> {
+    fn read_staged(&mut self, limit: usize, link: &Link, now: Instant) -> io::Result<usize> {
         let Some(socket) = &self.socket else {
             return Ok(0);
         };
@@ -354,7 +378,7 @@ impl Engine {
         }?;
         self.staging.grow(count);
         if count > 0 {
-            self.process(now);
+            self.process(link, now);
         }
         self.note_read(count, asked);
         self.direct_run = false;
@@ -369,7 +393,10 @@ impl Engine {
         }
     }
 
-    fn process(&mut self, now: Instant) {
+    /// Gives what has been read to the connection. A receive that was posted before its Send was
+    /// is in the ring by now, and must be found.
+    fn process(&mut self, link: &Link, now: Instant) {
+        self.take_receives(link);
         let mut memory = EngineMemory {
             domain: &self.domain,
             peer: self.peer,
@@ -395,7 +422,7 @@ impl Engine {
         (direct.missing >= DIRECT_MIN && whole()).then_some(direct)
     }
 
-    fn read_direct(&mut self, direct: &Direct, now: Instant) -> io::Result<usize> {
+    fn read_direct(&mut self, direct: &Direct, link: &Link, now: Instant) -> io::Result<usize> {
         let Some(socket) = &self.socket else {
             return Ok(0);
         };
@@ -421,7 +448,7 @@ impl Engine {
             Ok(read) => read?,
             Err(_) => {
                 // Not allowed: the ordinary way finds that out again, and tells the peer.
-                return self.read_staged(direct.missing + direct.tail, now);
+                return self.read_staged(direct.missing + direct.tail, link, now);
             }
         };
         let expected = direct.missing + direct.tail;
@@ -438,14 +465,14 @@ impl Engine {
                 .copy_from_slice(&tail[direct.tail..direct.tail + behind]);
             self.staging.grow(behind);
         }
-        self.process(now);
+        self.process(link, now);
         self.note_read(read, expected + NEXT_HEADER);
         self.direct_run = true;
         Ok(read)
     }
 
     /// Writes what is due; returns the octets written, at least 1 if anything happened.
-    fn write(&mut self, now: Instant) -> usize {
+    fn write(&mut self, link: &Link, now: Instant) -> usize {
         let mut moved = 0;
         loop {
             {
@@ -488,7 +515,7 @@ impl Engine {
                 Err(error) => {
                     tracing::debug!(%error, "writing to the TCP connection failed");
                     // The peer may have said why before it went: read that first.
-                    self.write_failed(now);
+                    self.write_failed(link, now);
                     return moved + 1;
                 }
             }
@@ -510,10 +537,10 @@ impl Engine {
     }
 
     /// The peer does not take octets any more. A Terminate of its may wait to be read.
-    fn write_failed(&mut self, now: Instant) {
+    fn write_failed(&mut self, link: &Link, now: Instant) {
         self.readable = true;
         self.writable = false;
-        self.read(now);
+        self.read(link, now);
         if !self.connection.is_over() {
             self.connection.transport_lost();
         }
@@ -521,15 +548,19 @@ impl Engine {
 
     /// Tells the application what has happened.
     fn report(&mut self, link: &Link, registry: &Registry, now: Instant) {
+        self.report_completions(link);
+        while let Some(event) = self.connection.poll_event() {
+            self.report_event(link, registry, event, now);
+        }
+    }
+
+    fn report_completions(&mut self, link: &Link) {
         if self.connection.is_over() {
             // Pieces of the batch refer to works that are about to go.
             self.batch.clear();
         }
         while let Some(done) = self.connection.poll_completion() {
             self.complete(link, done);
-        }
-        while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, registry, event, now);
         }
     }
 
@@ -603,6 +634,14 @@ impl Engine {
         crate::fork::forget(stream.as_fd());
         stream.set_nonblocking(false).ok()?;
         Some(stream)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.socket {
+            crate::fork::forget(socket.as_fd());
+        }
     }
 }
 

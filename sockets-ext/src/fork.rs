@@ -10,6 +10,10 @@
 //! child does, though nobody serves it, and its peer would not learn that the parent has gone. So in
 //! the child, right after the fork, every TCP descriptor of uwarp is replaced by one of `/dev/null`.
 //! Registered memory in the child is an ordinary copy that no peer can reach.
+//!
+//! What a child does with its parent's objects must not touch what the two still share, nor take a
+//! lock that a thread of the parent's held when it forked: methods without an error to return say
+//! that there is nothing.
 
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::sync::Once;

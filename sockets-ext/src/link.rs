@@ -62,6 +62,8 @@ pub(crate) struct Link {
     scheduled: AtomicBool,
     /// Nothing more is accepted. Set before the engine takes descriptors for the last time.
     closed: AtomicBool,
+    /// Closing has begun: receives are still accepted, nothing else is.
+    closing: AtomicBool,
     /// The socket's handle has been dropped.
     orphaned: AtomicBool,
     commands: Mutex<Vec<Command>>,
@@ -115,6 +117,7 @@ impl Link {
             receive_places: Credits::new(parts.receive_queue as usize),
             scheduled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             commands: Mutex::new(Vec::new()),
             state: Mutex::new(State {
@@ -134,10 +137,11 @@ impl Link {
 
     /// Queues a descriptor for the worker. Takes no lock and does not block.
     pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
-        if self.closed.load(Ordering::Acquire) {
+        let sends = descriptor.operation.is_some();
+        if self.closed.load(Ordering::Acquire) || sends && self.closing.load(Ordering::Acquire) {
             return Err(PostError::Closed);
         }
-        let (ring, places) = if descriptor.operation.is_some() {
+        let (ring, places) = if sends {
             (&self.sends, &self.send_places)
         } else {
             (&self.receives, &self.receive_places)
@@ -192,6 +196,9 @@ impl Link {
     }
 
     pub(crate) fn command(self: &Arc<Self>, command: Command) {
+        if matches!(command, Command::Close) {
+            self.closing.store(true, Ordering::Release);
+        }
         lock(&self.commands).push(command);
         self.schedule();
     }

@@ -130,6 +130,13 @@ impl ListenerEntry {
     }
 }
 
+impl Drop for ListenerEntry {
+    fn drop(&mut self) {
+        // Its number may soon be that of a descriptor that a forked child needs.
+        crate::fork::forget(self.socket.as_fd());
+    }
+}
+
 /// Listens for iWARP connections.
 ///
 /// The worker accepts TCP connections and reads their MPA Requests, so that a peer that connects
@@ -164,6 +171,7 @@ impl Listener {
     /// # Errors
     /// When the listener cannot be made non-blocking, or no worker can be started.
     pub fn from_tcp(socket: std::net::TcpListener, options: &Options) -> Result<Self, Error> {
+        options.check_owner()?;
         let system = Error::system("cannot use the TCP listener");
         socket.set_nonblocking(true).map_err(&system)?;
         let address = socket.local_addr().map_err(&system)?;
@@ -303,10 +311,7 @@ impl Incoming {
     /// # Errors
     /// When the private data is too long, or the connection has ended.
     pub fn accept(mut self, private_data: &[u8]) -> Result<Socket, Error> {
-        self.check_private_data(private_data)?;
-        let Some(socket) = self.socket.take() else {
-            return Err(Error::ListenerClosed);
-        };
+        let socket = self.take_socket(private_data)?;
         socket
             .link()
             .command(Command::Accept(private_data.to_vec()));
@@ -324,10 +329,7 @@ impl Incoming {
         private_data: &[u8],
         required_ord: Option<u16>,
     ) -> Result<TcpStream, Error> {
-        self.check_private_data(private_data)?;
-        let Some(socket) = self.socket.take() else {
-            return Err(Error::ListenerClosed);
-        };
+        let socket = self.take_socket(private_data)?;
         socket
             .link()
             .command(Command::Reject(private_data.to_vec(), required_ord));
@@ -338,7 +340,8 @@ impl Incoming {
         }
     }
 
-    fn check_private_data(&self, private_data: &[u8]) -> Result<(), Error> {
+    /// The socket, to be answered with `private_data`.
+    fn take_socket(&mut self, private_data: &[u8]) -> Result<Socket, Error> {
         let limit = max_private_data(&self.request);
         if private_data.len() > limit {
             return Err(Error::PrivateDataTooLong {
@@ -346,7 +349,9 @@ impl Incoming {
                 len: private_data.len(),
             });
         }
-        Ok(())
+        let socket = self.socket.take().ok_or(Error::ListenerClosed)?;
+        socket.check_owner().map_err(|()| Error::Forked)?;
+        Ok(socket)
     }
 }
 

@@ -6,6 +6,7 @@ use uwarp_mpa::{Policy, Revision, RtrSet};
 
 use crate::completion::CompletionQueue;
 use crate::domain::Domain;
+use crate::error::Error;
 use crate::worker::Workers;
 
 /// How a silently dead peer is found: TCP keep-alive on an idle connection, and a limit on how long
@@ -218,6 +219,17 @@ impl Options {
     pub fn half_close(mut self, on: bool) -> Self {
         self.half_close = on;
         self
+    }
+
+    /// A forked child has to make its own domain, workers and queues.
+    pub(crate) fn check_owner(&self) -> Result<(), Error> {
+        let queue_is_ours = (self.completion_queue.as_ref()).is_none_or(CompletionQueue::is_ours);
+        let workers_are_ours = self.workers.as_ref().is_none_or(Workers::are_ours);
+        if self.domain.is_ours() && queue_is_ours && workers_are_ours {
+            Ok(())
+        } else {
+            Err(Error::Forked)
+        }
     }
 
     pub(crate) fn stream_config(&self, emss: u32) -> uwarp_stream::Config {

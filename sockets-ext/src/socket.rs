@@ -51,6 +51,11 @@ impl Socket {
         }
     }
 
+    /// Whether this process made it.
+    pub(crate) fn check_owner(&self) -> Result<(), ()> {
+        crate::fork::check(self.generation)
+    }
+
     pub(crate) const fn link(&self) -> &Arc<Link> {
         &self.link
     }
@@ -89,6 +94,7 @@ impl Socket {
     /// The terms that both ends agreed, and the peer's private data.
     #[must_use]
     pub fn established(&self) -> Option<Established> {
+        self.check_owner().ok()?;
         self.link.established()
     }
 
@@ -190,7 +196,7 @@ impl Socket {
         operation: Option<Operation>,
         remote_len: Option<u32>,
     ) -> Result<(), PostError> {
-        crate::fork::check(self.generation).map_err(|()| PostError::Forked)?;
+        self.check_owner().map_err(|()| PostError::Forked)?;
         if list.len() > MAX_SGE {
             return Err(PostError::TooManyElements);
         }
@@ -243,7 +249,7 @@ impl Socket {
     /// [`WaitError::TimedOut`], or [`WaitError::Over`] when the connection has ended and every
     /// completion has been taken.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Completion, WaitError> {
-        crate::fork::check(self.generation).map_err(|()| WaitError::Forked)?;
+        self.check_owner().map_err(|()| WaitError::Forked)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             // The order matters: what completed before the end is taken before the end is told.
@@ -273,6 +279,7 @@ impl Socket {
     /// How the connection ended; `None` while it lives.
     #[must_use]
     pub fn end(&self) -> Option<End> {
+        self.check_owner().ok()?;
         self.link.with_state(|state| match &state.phase {
             Phase::Over(end) => Some(end.clone()),
             _ => None,
@@ -283,13 +290,16 @@ impl Socket {
     /// ([`Options::half_close`](crate::Options::half_close)).
     #[must_use]
     pub fn peer_closed(&self) -> bool {
-        self.link.with_state(|state| state.peer_closed)
+        self.check_owner().is_ok() && self.link.with_state(|state| state.peer_closed)
     }
 
     /// What the connection has done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.link.stats()
+        match self.check_owner() {
+            Ok(()) => self.link.stats(),
+            Err(()) => Stats::default(),
+        }
     }
 
     /// Closes in order and waits for the end: posted work is finished, then both ends say that they
@@ -315,14 +325,14 @@ impl Socket {
     /// # Errors
     /// [`WaitError::Forked`] in a forked child.
     pub fn shutdown(&self) -> Result<(), WaitError> {
-        crate::fork::check(self.generation).map_err(|()| WaitError::Forked)?;
+        self.check_owner().map_err(|()| WaitError::Forked)?;
         self.link.command(Command::Close);
         Ok(())
     }
 
     /// Ends the connection at once with a TCP reset; what is posted completes as flushed.
     pub fn abort(&self) {
-        if crate::fork::check(self.generation).is_ok() {
+        if self.check_owner().is_ok() {
             self.link.command(Command::Abort);
         }
     }
@@ -333,6 +343,8 @@ impl Socket {
         let outcome = self.link.wait_state(None, |state| match &mut state.phase {
             Phase::Starting | Phase::Requested(_) => None,
             Phase::Established => Some(Ok(())),
+            // Set up and over already: the socket tells, and has what was received.
+            Phase::Over(_) if self.link.established().is_some() => Some(Ok(())),
             Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
             Phase::Rejected {
                 private_data,
@@ -353,7 +365,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if *self.armed.get_mut() && crate::fork::check(self.generation).is_ok() {
+        if *self.armed.get_mut() && self.check_owner().is_ok() {
             self.link.orphan();
         }
     }

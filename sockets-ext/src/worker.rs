@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::net::UnixDatagram;
 use mio::{Events, Interest, Poll, Token};
 
@@ -74,6 +75,11 @@ impl Workers {
         Ok(workers)
     }
 
+    /// Whether they are threads of this process.
+    pub(crate) fn are_ours(&self) -> bool {
+        self.0.handles.iter().all(WorkerHandle::is_ours)
+    }
+
     pub(crate) fn next(&self) -> WorkerHandle {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.handles[turn % self.0.handles.len()].clone()
@@ -102,11 +108,20 @@ struct Shared {
 
 /// The UNIX socket to a worker, which wakes it from its poll.
 #[derive(Debug)]
-struct ControlBell(StdUnixDatagram);
+struct ControlBell {
+    socket: StdUnixDatagram,
+    /// The process that the worker is a thread of.
+    generation: u32,
+}
 
 impl ControlBell {
+    /// Sends a message. From a forked child, which shares the UNIX socket but is none of the worker's
+    /// business, it sends none.
     fn tell(&self, message: Message) -> io::Result<()> {
-        self.0.send(&message.encode()).map(|_| ())
+        if crate::fork::check(self.generation).is_err() {
+            return Ok(());
+        }
+        self.socket.send(&message.encode()).map(|_| ())
     }
 }
 
@@ -127,8 +142,12 @@ impl WorkerHandle {
         let (control, inbox) = StdUnixDatagram::pair().map_err(&system)?;
         control.set_nonblocking(true).map_err(&system)?;
         inbox.set_nonblocking(true).map_err(&system)?;
+        let bell = ControlBell {
+            socket: control,
+            generation: crate::fork::generation(),
+        };
         let shared = Arc::new(Shared {
-            run: BelledRing::new(SOCKETS_MAX, ControlBell(control)),
+            run: BelledRing::new(SOCKETS_MAX, bell),
             listeners: Mutex::new(Vec::new()),
             sockets: AtomicUsize::new(0),
         });
@@ -146,6 +165,10 @@ impl WorkerHandle {
         // There is a place for every link that `admit` has let in.
         let pushed = self.0.run.push(link);
         debug_assert!(pushed.is_ok());
+    }
+
+    fn is_ours(&self) -> bool {
+        crate::fork::check(self.0.run.bell().generation).is_ok()
     }
 
     /// Counts a new socket.
@@ -234,14 +257,7 @@ impl Worker {
             for event in &events {
                 match event.token() {
                     CONTROL => self.read_control(),
-                    Token(index) => {
-                        self.socket_ready(
-                            index,
-                            event.is_readable(),
-                            event.is_writable(),
-                            event.is_read_closed() || event.is_error(),
-                        );
-                    }
+                    Token(index) => self.socket_ready(index, event),
                 }
             }
             self.run_queue();
@@ -283,11 +299,11 @@ impl Worker {
         }
     }
 
-    fn socket_ready(&mut self, index: usize, readable: bool, writable: bool, closed: bool) {
+    fn socket_ready(&mut self, index: usize, event: &Event) {
         match self.entries.get(index) {
             Some(Some(Entry::Link { link, .. })) => {
                 let link = Arc::clone(link);
-                link.engine().ready(readable, writable, closed);
+                link.engine().ready(event);
                 self.turn(&link, Some(index));
             }
             Some(Some(Entry::Listener { .. })) => self.accept(index),

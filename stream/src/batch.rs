@@ -51,6 +51,9 @@ impl<H> Piece<H> {
     }
 }
 
+/// So many written pieces are kept until they are dropped together.
+const WRITTEN_MAX: usize = 512;
+
 /// What one vectored write sends: headers from an arena, payload by reference.
 ///
 /// Filled by [`Connection::transmit`](crate::Connection::transmit), emptied by
@@ -122,13 +125,34 @@ impl<H> Batch<H> {
             let len = piece.len();
             if left < len {
                 piece.skip(left);
-                return;
+                break;
             }
             left -= len;
             self.first += 1;
         }
         if self.waiting == 0 {
             self.clear();
+        } else if self.first >= WRITTEN_MAX {
+            self.drop_written();
+        }
+    }
+
+    /// Forgets what has been written. A batch that is filled up before it is empty, time and again,
+    /// would grow without end otherwise.
+    fn drop_written(&mut self) {
+        self.pieces.drain(..self.first);
+        self.first = 0;
+        let octets = |piece: &Piece<H>| match piece {
+            Piece::Octets(range) => Some(range.start),
+            _ => None,
+        };
+        let written = (self.pieces.iter().find_map(octets)).unwrap_or(self.arena.len());
+        self.arena.drain(..written);
+        for piece in &mut self.pieces {
+            if let Piece::Octets(range) = piece {
+                range.start -= written;
+                range.end -= written;
+            }
         }
     }
 
@@ -197,6 +221,34 @@ mod tests {
             assert!(batch.is_empty());
             assert!(batch.pieces().is_empty());
         }
+    }
+
+    #[test]
+    fn a_batch_that_is_never_empty_does_not_grow() {
+        let mut batch: Batch<()> = Batch::new();
+        let (mut filled, mut written) = (0u32, 0u32);
+        let mut most = 0;
+        while written < 100_000 {
+            while batch.len() < 4_000 {
+                batch.push_octets(&filled.to_be_bytes());
+                let range = 0..3;
+                let slot = Slot(filled);
+                batch.push(Piece::Work { slot, range });
+                filled += 1;
+            }
+            // Seven octets belong to each number.
+            while batch.len() > 1_000 {
+                let [Piece::Octets(range), Piece::Work { slot, .. }, ..] = batch.pieces() else {
+                    panic!("{:?}", batch.pieces());
+                };
+                assert_eq!(batch.octets(range.clone()), &written.to_be_bytes()[..]);
+                assert_eq!(*slot, Slot(written));
+                batch.advance(7);
+                written += 1;
+            }
+            most = most.max(batch.arena.len()).max(batch.pieces.len());
+        }
+        assert!(most < 10_000, "{most}");
     }
 
     #[test]

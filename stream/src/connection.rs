@@ -46,6 +46,8 @@ pub(crate) enum Sending {
     Startup,
     /// A responder that has not received an FPDU (RFC 5044 s7.1.2 r4, U18).
     Silent,
+    /// As [`Silent`](Self::Silent), with work that goes out before the connection is closed.
+    SilentFinishing,
     /// FPDUs may be sent.
     Open,
     /// Closing: what is queued goes out, nothing more is accepted.
@@ -235,15 +237,23 @@ impl Connection {
         match self.sending {
             Sending::Startup => self.abort(),
             Sending::Silent => {
-                self.flush_sends();
-                self.sending = Sending::Fin;
+                let idle = (self.link.as_ref()).is_none_or(|link| link.endpoint.is_idle());
+                self.sending = if idle {
+                    Sending::Fin
+                } else {
+                    Sending::SilentFinishing
+                };
                 self.arm_close(now);
             }
             Sending::Open => {
                 self.sending = Sending::Finishing;
                 self.arm_close(now);
             }
-            Sending::Finishing | Sending::LastWords | Sending::Fin | Sending::Ended => {}
+            Sending::SilentFinishing
+            | Sending::Finishing
+            | Sending::LastWords
+            | Sending::Fin
+            | Sending::Ended => {}
         }
     }
 
@@ -275,7 +285,7 @@ impl Connection {
                 if let Some(link) = &mut self.link {
                     link.endpoint.flush_receives();
                 }
-                if self.sending == Sending::Silent {
+                if matches!(self.sending, Sending::Silent | Sending::SilentFinishing) {
                     // The FPDU that would let us speak can no longer come.
                     self.flush_sends();
                     self.sending = Sending::Fin;

@@ -39,7 +39,8 @@ impl Connection {
     /// nor markers come with it.
     #[must_use]
     pub fn wants_direct(&self) -> bool {
-        let open = self.receiving == Receiving::Open && self.sending != Sending::Silent;
+        let silent = matches!(self.sending, Sending::Silent | Sending::SilentFinishing);
+        let open = self.receiving == Receiving::Open && !silent;
         open && self
             .link
             .as_ref()

@@ -101,7 +101,10 @@ impl Connection {
         let len = (fpdu.ulpdu_len() - header_len) as u32;
         if link.rtr_pending && self.role == Role::Responder {
             link.rtr_pending = false;
-            self.deadline = None;
+            if self.sending == Sending::Open {
+                // Otherwise it is the deadline of closing.
+                self.deadline = None;
+            }
             if take_rtr(link, &header, len)? {
                 return Ok(());
             }
@@ -135,9 +138,11 @@ impl Connection {
 
     /// A responder may speak once it has validated one FPDU (RFC 5044 s7.1.2 r4, U18).
     pub(crate) fn first_fpdu_releases(&mut self) {
-        if self.sending == Sending::Silent {
-            self.sending = Sending::Open;
-        }
+        self.sending = match self.sending {
+            Sending::Silent => Sending::Open,
+            Sending::SilentFinishing => Sending::Finishing,
+            other => other,
+        };
     }
 }
 

@@ -1,0 +1,24 @@
+//! What the fuzz targets do with their input.
+//!
+//! Each module is the body of one target: its `run` takes arbitrary octets, drives one part of the
+//! protocol with them and panics when a rule is broken. What is a rule here never depends on the
+//! input being sensible. libFuzzer calls these functions through `fuzz/fuzz_targets/`; ordinary
+//! tests call them over every file of `fuzz/corpus/`, so that what was found once stays found.
+//!
+//! | Target | What it drives | What it demands |
+//! |---|---|---|
+//! | [`startup`] | reading, answering and concluding startup frames | cuts change nothing; the two ends' agreements mirror each other |
+//! | [`deframer`] | finding FPDUs, with markers and CRC on or off | the same as a slow model, however the stream is cut |
+//! | [`segments`] | a whole connection after set-up | no octet lands where it may not; every request completes once; one Terminate at most |
+//! | [`terminate`] | reading and writing Terminate messages | what was read can be written and read again |
+//!
+//! A `run` returns what its input reached. The fuzzers ignore it; the replay test uses it to see that
+//! the corpora still reach the depths for which they were made.
+#![forbid(unsafe_code)]
+
+pub mod deframer;
+pub mod input;
+pub mod segments;
+pub mod startup;
+pub mod terminate;
+pub mod wire;

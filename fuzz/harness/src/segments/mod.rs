@@ -1,0 +1,295 @@
+//! A connection in full operation, whose peer sends whatever it likes.
+//!
+//! An input is a set-up and then a sequence of steps, of the peer, of the application and of the
+//! driver. The peer's segments are framed, with CRC and markers, so that they get as far as they can.
+//! Whatever happens, at the end:
+//!
+//! * no octet has been written, and none has left, that was not open to the peer then;
+//! * every posted request has completed exactly once, and in the order of posting;
+//! * the octets that were sent are proper FPDUs, with at most one Terminate, and nothing behind it;
+//! * the connection is over, and has said so once.
+
+mod memory;
+mod peer;
+mod script;
+mod setup;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use uwarp_mpa::Rtr;
+use uwarp_rdmap::{Completion, Operation, OperationKind, PostError, Slot, Status, Target, Work};
+use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Piece};
+
+use crate::input::Input;
+use memory::Arena;
+use peer::Peer;
+
+/// What an input reached.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    /// Successful completions of Sends, Writes, Reads and receives.
+    pub succeeded: [usize; 4],
+    /// Completions of another kind.
+    pub flushed: usize,
+    /// Octets of the peer's that have been placed.
+    pub placed: u64,
+    /// Those of them that did not pass the staging buffer.
+    pub direct: u64,
+    /// Regions that the peer has invalidated.
+    pub invalidated: usize,
+    /// Terminates sent.
+    pub terminates: usize,
+    /// How the connection ended.
+    pub end: Option<End>,
+}
+
+/// Steps and octets in flight are bounded, so that an input takes milliseconds.
+const STEPS_MAX: usize = 400;
+const BACKLOG_MAX: usize = 1 << 18;
+
+/// Sets a connection up and lets things happen to it.
+///
+/// # Panics
+/// When the connection breaks a rule.
+pub fn run(data: &[u8]) -> Reached {
+    let mut input = Input::new(data);
+    let mut session = Session::new(&mut input);
+    for _ in 0..STEPS_MAX {
+        if input.is_empty() {
+            break;
+        }
+        session.step(&mut input);
+        session.drain();
+    }
+    session.finish();
+    session.reached
+}
+
+/// The driver: what lies between the connection, the application and the peer.
+struct Session {
+    connection: Connection,
+    arena: Arena,
+    peer: Peer,
+    now: Instant,
+    /// Octets of the peer's that wait in the socket.
+    backlog: Vec<u8>,
+    /// Octets that have been read from it and not been used.
+    staged: Vec<u8>,
+    batch: Batch<usize>,
+    /// Whether octets may go from the backlog straight to their place.
+    direct: bool,
+    /// Posted requests in order: Sends, Writes and Reads; and receives.
+    order: [VecDeque<Slot>; 2],
+    reached: Reached,
+}
+
+impl Session {
+    fn new(input: &mut Input<'_>) -> Self {
+        let now = Instant::now();
+        let mut arena = Arena::new();
+        let setup::SetUp {
+            connection,
+            agreement,
+            opening,
+            direct,
+        } = setup::set_up(input, &mut arena, now);
+        let mulpdu = connection.mulpdu().unwrap_or_default();
+        let mut session = Self {
+            connection,
+            arena,
+            peer: Peer::new(agreement, mulpdu),
+            now,
+            backlog: Vec::new(),
+            staged: Vec::new(),
+            batch: Batch::new(),
+            direct,
+            order: [VecDeque::new(), VecDeque::new()],
+            reached: Reached::default(),
+        };
+        session.open(opening);
+        session
+    }
+
+    /// The peer opens as agreed.
+    fn open(&mut self, opening: Option<Rtr>) {
+        let segment = match opening {
+            None => return,
+            Some(Rtr::Write) => script::empty_write(),
+            Some(Rtr::Read) => script::empty_read(&mut self.peer),
+            Some(Rtr::Send) => script::empty_send(&mut self.peer),
+        };
+        self.send_segment(&segment);
+    }
+
+    /// The peer sends a segment.
+    fn send_segment(&mut self, ulpdu: &[u8]) {
+        let fpdu = self.peer.frame(ulpdu);
+        self.send_octets(&fpdu);
+    }
+
+    fn send_octets(&mut self, octets: &[u8]) {
+        if self.backlog.len() + octets.len() <= BACKLOG_MAX {
+            self.peer.note_sent(octets.len());
+            self.backlog.extend_from_slice(octets);
+        }
+    }
+
+    /// The driver reads at most `count` octets from the socket.
+    fn read(&mut self, count: usize) {
+        if self.direct && self.read_direct() {
+            return;
+        }
+        let count = count.min(self.backlog.len());
+        self.staged.extend(self.backlog.drain(..count));
+        let received = self
+            .connection
+            .receive(&self.staged, &mut self.arena, self.now);
+        self.staged.drain(..received.consumed);
+    }
+
+    /// Places the rest of an FPDU without staging it, if the connection lets us.
+    fn read_direct(&mut self) -> bool {
+        let Some(direct) = self.connection.direct(&self.staged) else {
+            return false;
+        };
+        let Direct { missing, tail, .. } = direct;
+        if self.backlog.len() < missing + tail || !self.place_direct(&direct) {
+            return false;
+        }
+        self.connection
+            .direct_done(&direct, &self.staged, &mut self.arena, self.now);
+        self.staged.clear();
+        self.backlog.drain(..missing + tail);
+        self.reached.direct += missing as u64;
+        true
+    }
+
+    fn place_direct(&mut self, direct: &Direct) -> bool {
+        let mut payload = self.staged[direct.buffered.clone()].to_vec();
+        payload.extend_from_slice(&self.backlog[..direct.missing]);
+        match direct.target {
+            Target::Tagged { stag, to, len } => {
+                assert_eq!(payload.len(), len as usize);
+                script::with_octets(&payload, |octets| self.arena.write(stag, to, len, octets))
+                    .is_ok()
+            }
+            Target::Work { slot, offset, len } => {
+                assert_eq!(payload.len(), len as usize);
+                script::with_octets(&payload, |octets| self.arena.fill(slot, offset, octets));
+                true
+            }
+            Target::None | Target::Control => panic!("there is nothing to place"),
+        }
+    }
+
+    /// The driver fills a batch, and the socket takes at most `count` octets of it.
+    fn write(&mut self, budget: usize, count: usize) {
+        self.connection
+            .transmit(&mut self.batch, &mut self.arena, budget, self.now);
+        let mut octets = Vec::new();
+        for piece in self.batch.pieces() {
+            match piece {
+                Piece::Octets(range) => octets.extend_from_slice(self.batch.octets(range.clone())),
+                Piece::Work { slot, range } => {
+                    octets.extend_from_slice(self.arena.outgoing(*slot, range.clone()));
+                }
+                Piece::Region { handle, range } => {
+                    octets.extend_from_slice(self.arena.leaving(*handle, range.clone()));
+                }
+            }
+        }
+        assert_eq!(octets.len(), self.batch.len());
+        octets.truncate(count);
+        self.peer.hear(&octets);
+        self.batch.advance(octets.len());
+        self.connection.written(octets.len());
+        if self.connection.wants_shutdown() {
+            self.connection.shut_down();
+        }
+    }
+
+    /// The application posts a request.
+    fn post(&mut self, operation: Option<Operation>, len: u16) {
+        let kind = operation.map_or(OperationKind::Receive, |operation| operation.kind());
+        let Some(slot) = self.arena.post(kind, len.into()) else {
+            return;
+        };
+        let len = len.into();
+        let posted = match operation {
+            None => self.connection.post_receive(slot, len),
+            Some(operation) => self.connection.post(Work {
+                slot,
+                operation,
+                len,
+            }),
+        };
+        match posted {
+            Ok(()) => self.order[usize::from(operation.is_none())].push_back(slot),
+            Err(error) => {
+                assert!(error == PostError::Closed || !self.connection.is_over());
+                self.arena.close(slot);
+            }
+        }
+    }
+
+    /// Takes events and completions.
+    fn drain(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            assert!(self.reached.end.is_none(), "{event:?} after the end");
+            match event {
+                Event::Over(end) => self.reached.end = Some(end),
+                Event::PeerClosed => {}
+                Event::Request(_) | Event::Established(_) | Event::Rejected { .. } => {
+                    panic!("{event:?} after the set-up")
+                }
+            }
+        }
+        while let Some(completion) = self.connection.poll_completion() {
+            self.complete(&completion);
+        }
+    }
+
+    fn complete(&mut self, completion: &Completion) {
+        let posted = self.arena.close(completion.slot);
+        assert_eq!(posted.kind, completion.kind);
+        let queue = &mut self.order[usize::from(posted.kind == OperationKind::Receive)];
+        assert_eq!(queue.pop_front(), Some(completion.slot), "out of order");
+        if completion.status == Status::Success {
+            assert!(completion.len as usize <= posted.len());
+            self.reached.succeeded[posted.kind as usize] += 1;
+        } else {
+            assert_eq!(completion.len, 0);
+            self.reached.flushed += 1;
+        }
+    }
+
+    /// The connection is brought to its end, whatever its state, and the account is made.
+    fn finish(&mut self) {
+        while !self.backlog.is_empty() {
+            self.read(4000);
+            self.write(usize::MAX, usize::MAX);
+            self.drain();
+        }
+        self.connection.close(self.now);
+        self.write(usize::MAX, usize::MAX);
+        self.drain();
+        self.connection.end_of_stream(self.staged.len());
+        self.drain();
+        while !self.batch.is_empty() || self.connection.has_output() {
+            self.write(usize::MAX, usize::MAX);
+            self.drain();
+        }
+        self.now += Duration::from_secs(60);
+        self.connection.timeout(self.now);
+        self.drain();
+        assert!(self.connection.is_over(), "it ends in time");
+        assert!(self.reached.end.is_some(), "the end is told");
+        assert_eq!(self.arena.incomplete(), 0, "everything completes");
+        self.post(None, 10);
+        assert_eq!(self.arena.incomplete(), 0, "nothing is accepted any more");
+        self.reached.placed = self.arena.placed;
+        self.reached.invalidated = self.arena.invalidated;
+        self.reached.terminates = self.peer.terminates;
+    }
+}

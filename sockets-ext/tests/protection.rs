@@ -1,0 +1,320 @@
+//! What a peer may not do: the offended end ends with the fault, the other one is told by a Terminate with the right
+//! code, and every posted request completes.
+
+mod common;
+
+use std::io::Read;
+
+use common::raw::{RawPeer, write_segment};
+use common::{LIMIT, Node, contents, listen, noise, pair, remote};
+use uwarp::{
+    Domain, End, EndText, OperationKind, Options, RemoteRegion, Rights, SendFlags, Sge, Stag,
+    Status, TerminateCode,
+};
+
+/// Everything that an offence may involve.
+struct Scene {
+    client: Node,
+    server: Node,
+    /// The server's, with both rights.
+    target: uwarp::Region,
+    /// The client's, as long as the target.
+    source: uwarp::Region,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (client, server) = pair();
+        let target = server.shared(noise(4096, 1), Rights::REMOTE_READ | Rights::REMOTE_WRITE);
+        let source = client.local(noise(4096, 2));
+        Self {
+            client,
+            server,
+            target,
+            source,
+        }
+    }
+
+    fn list(&self) -> [Sge; 1] {
+        [self.source.slice(..).unwrap()]
+    }
+
+    fn write(&self, to: RemoteRegion) {
+        let posted = self.client.socket.post_write(19, &self.list(), to);
+        posted.unwrap();
+    }
+
+    fn read(&self, from: RemoteRegion) {
+        let posted = self.client.socket.post_read(19, &self.list(), from);
+        posted.unwrap();
+    }
+
+    fn send(&self, flags: SendFlags) {
+        let posted = self.client.socket.post_send(19, &self.list(), flags);
+        posted.unwrap();
+    }
+}
+
+/// Numbers of the layer, the type and the code.
+type Numbers = (u8, u8, u8);
+
+fn numbers(code: &TerminateCode) -> Numbers {
+    (code.layer.bits(), code.etype, code.code)
+}
+
+/// Plays `offence` amid innocent work, and looks at how both ends end. Returns the texts of both ends.
+fn play(expected: Numbers, offence: impl FnOnce(&Scene)) -> [String; 2] {
+    let scene = Scene::new();
+    let (client, server) = (&scene.client, &scene.server);
+    let before = contents(&scene.target);
+    let ping = client.local(vec![0; 8]);
+    let list = [ping.slice(..).unwrap()];
+    for id in 0..8 {
+        client.socket.post_recv(id, &[]).unwrap();
+        let place = remote(&scene.target).slice(8, 8).unwrap();
+        client.socket.post_read(10 + id, &list, place).unwrap();
+        client.done(10 + id);
+    }
+    offence(&scene);
+    let mut posted: Vec<u64> = (0..8).chain([19]).collect();
+    for id in 20..40 {
+        // From the moment the Terminate has come, posting is refused.
+        let place = remote(&scene.target).slice(0, 8).unwrap();
+        if client.socket.post_read(id, &list, place).is_ok() {
+            posted.push(id);
+        }
+    }
+
+    let (completions, end) = client.to_the_end();
+    let mut completed: Vec<u64> = completions.iter().map(|done| done.id).collect();
+    completed.sort_unstable();
+    assert_eq!(completed, posted, "each request completes once");
+    assert!(
+        !completions
+            .iter()
+            .any(|done| done.id != 19 && done.is_success())
+    );
+    let End::Terminated(code) = &end else {
+        panic!("{end:?}");
+    };
+    assert_eq!(numbers(code), expected, "{code}");
+
+    let (_, other_end) = server.to_the_end();
+    let End::Fault(fault) = &other_end else {
+        panic!("{other_end:?}");
+    };
+    assert_eq!(numbers(&fault.code()), expected, "{fault}");
+    assert_eq!(contents(&scene.target), before, "nothing has been placed");
+    let is_read = |done: &&uwarp::Completion| done.id == 19 && done.kind == OperationKind::Read;
+    if let Some(read) = completions.iter().find(is_read) {
+        assert_eq!(read.status, Status::Refused(*code));
+    }
+    [&end, &other_end].map(|end| EndText(end).to_string())
+}
+
+fn says(texts: &[String; 2], words: &[&str]) {
+    for word in words {
+        assert!(texts[0].contains(word), "{word:?} is not in {:?}", texts[0]);
+    }
+    assert!(texts[1].contains("the peer broke a rule"), "{}", texts[1]);
+}
+
+fn unknown() -> RemoteRegion {
+    RemoteRegion {
+        stag: Stag(0x0bad_cafe),
+        to: 0,
+        len: 4096,
+    }
+}
+
+/// More than the target has.
+fn beyond(scene: &Scene) -> RemoteRegion {
+    RemoteRegion {
+        to: 1,
+        ..remote(&scene.target)
+    }
+}
+
+#[test]
+fn a_write_to_an_stag_that_was_never_issued() {
+    let texts = play((1, 1, 0), |scene| scene.write(unknown()));
+    says(&texts, &["invalid STag", "fetch a fresh region descriptor"]);
+}
+
+#[test]
+fn a_read_of_an_stag_that_was_never_issued() {
+    let texts = play((0, 1, 0), |scene| scene.read(unknown()));
+    says(&texts, &["invalid STag", "fetch a fresh region descriptor"]);
+}
+
+#[test]
+fn a_write_past_the_end() {
+    let texts = play((1, 1, 1), |scene| scene.write(beyond(scene)));
+    says(&texts, &["bounds", "check offset and length"]);
+}
+
+#[test]
+fn a_read_past_the_end() {
+    let texts = play((0, 1, 1), |scene| scene.read(beyond(scene)));
+    says(&texts, &["bounds", "check offset and length"]);
+}
+
+#[test]
+fn a_write_without_the_right() {
+    let texts = play((1, 1, 0), |scene| {
+        let other = scene.server.shared(vec![0; 4096], Rights::REMOTE_READ);
+        scene.write(remote(&other));
+        // It must live until the peer has been refused.
+        std::mem::forget(other);
+    });
+    says(&texts, &["lacks the right"]);
+}
+
+#[test]
+fn a_read_without_the_right() {
+    let texts = play((0, 1, 2), |scene| {
+        let other = scene.server.shared(vec![0; 4096], Rights::REMOTE_WRITE);
+        scene.read(remote(&other));
+        std::mem::forget(other);
+    });
+    says(&texts, &["without the right of remote read"]);
+}
+
+#[test]
+fn the_stag_of_another_domain() {
+    // Each domain has a table of its own, so that a foreign STag is not even known (S01).
+    let other = Domain::new()
+        .register(vec![0; 4096], Rights::all())
+        .unwrap();
+    play((1, 1, 0), |scene| scene.write(remote(&other)));
+    play((0, 1, 0), |scene| scene.read(remote(&other)));
+}
+
+#[test]
+fn the_stag_of_another_connection() {
+    let offend = |scene: &Scene, write: bool| {
+        let listener = listen(&Options::new(&scene.server.domain));
+        let address = listener.local_addr();
+        let client =
+            std::thread::spawn(move || uwarp::connect(address, &Options::new(&Domain::new())));
+        let incoming = listener.accept_timeout(LIMIT).unwrap();
+        let second = incoming.accept(b"").unwrap();
+        let domain = &scene.server.domain;
+        let other = domain.register_for(&second, vec![0; 4096], Rights::all());
+        let other = other.unwrap();
+        let place = remote(&other);
+        if write {
+            scene.write(place);
+        } else {
+            scene.read(place);
+        }
+        std::mem::forget((other, second, client.join()));
+    };
+    play((1, 1, 2), |scene| offend(scene, true));
+    play((0, 1, 3), |scene| offend(scene, false));
+}
+
+#[test]
+fn a_send_for_which_no_receive_is_posted() {
+    let texts = play((1, 2, 2), |scene| scene.send(SendFlags::default()));
+    says(&texts, &["no receive", "post receives before we send"]);
+}
+
+#[test]
+fn a_send_that_is_longer_than_the_receive() {
+    let texts = play((1, 2, 5), |scene| {
+        let inbox = scene.server.local(vec![0; 4095]);
+        let list = [inbox.slice(..).unwrap()];
+        scene.server.socket.post_recv(1, &list).unwrap();
+        scene.send(SendFlags::default());
+    });
+    says(&texts, &["smaller than the message"]);
+}
+
+#[test]
+fn an_invalidation_that_is_not_allowed() {
+    for unknown in [true, false] {
+        play((0, 1, 9), |scene| {
+            let inbox = scene.server.local(vec![0; 4096]);
+            let list = [inbox.slice(..).unwrap()];
+            scene.server.socket.post_recv(1, &list).unwrap();
+            let stag = if unknown {
+                Stag(0x0bad_cafe)
+            } else {
+                // In force, but for the whole domain.
+                scene.target.stag().unwrap()
+            };
+            scene.send(SendFlags {
+                solicited: false,
+                invalidate: Some(stag),
+            });
+        });
+    }
+}
+
+/// A server with a region, a peer by hand that is connected to it, and the region's STag.
+fn by_hand() -> (Node, RawPeer, uwarp::Region) {
+    let domain = Domain::new();
+    let listener = listen(&Options::new(&domain));
+    let address = listener.local_addr();
+    let peer = std::thread::spawn(move || RawPeer::connect(address, true));
+    let incoming = listener.accept_timeout(LIMIT).unwrap();
+    let socket = incoming.accept(b"").unwrap();
+    let node = Node { domain, socket };
+    let region = node.shared(vec![0; 4096], Rights::REMOTE_WRITE);
+    (node, peer.join().unwrap(), region)
+}
+
+/// Sends a good Write and then `offence`; returns how the server ends and the Terminate's octets.
+fn by_hand_offends(offence: impl FnOnce(&RawPeer, u32) -> Vec<u8>) -> (End, Vec<u8>) {
+    let (server, mut peer, region) = by_hand();
+    let stag = remote(&region).stag.0;
+    peer.send(&peer.frame(&write_segment(stag, 4, b"good")));
+    peer.send(&offence(&peer, stag));
+    let mut heard = Vec::new();
+    peer.tcp.read_to_end(&mut heard).unwrap();
+    drop(peer);
+    let (_, end) = server.to_the_end();
+    let mut expected = vec![0; 4096];
+    expected[4..8].copy_from_slice(b"good");
+    assert_eq!(contents(&region), expected);
+    // Length, DDP header of 18 octets, then the Terminate.
+    (end, heard.get(20..24).unwrap_or_default().to_vec())
+}
+
+fn fault_numbers(end: &End) -> Numbers {
+    match end {
+        End::Fault(fault) => numbers(&fault.code()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tagged_offset_that_wraps() {
+    let (end, terminate) =
+        by_hand_offends(|peer, stag| peer.frame(&write_segment(stag, u64::MAX - 3, b"evil")));
+    assert_eq!(fault_numbers(&end), (1, 1, 3));
+    assert_eq!(terminate[..2], [0x11, 3]);
+}
+
+#[test]
+fn a_wrong_crc() {
+    let (end, terminate) = by_hand_offends(|peer, stag| {
+        let mut fpdu = peer.frame(&write_segment(stag, 0, b"evil"));
+        *fpdu.last_mut().unwrap() ^= 1;
+        fpdu
+    });
+    assert_eq!(fault_numbers(&end), (2, 0, 2));
+    assert_eq!(terminate, [0x20, 2, 0, 0]);
+}
+
+#[test]
+fn an_unknown_opcode() {
+    let (end, terminate) = by_hand_offends(|peer, stag| {
+        let mut segment = write_segment(stag, 0, b"evil");
+        segment[1] = 0x4d;
+        peer.frame(&segment)
+    });
+    assert_eq!(fault_numbers(&end), (0, 2, 6));
+    assert_eq!(terminate[..2], [0x02, 6]);
+}
