@@ -22,7 +22,7 @@ else
     fuzz=(cargo fuzz)
 fi
 
-scratch=${CARGO_TARGET_DIR:-target}/fuzz
+scratch=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/fuzz
 export CARGO_TARGET_DIR=$scratch/build
 for target in "${targets[@]}"; do
     found=$scratch/found/$target

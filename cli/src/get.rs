@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::args::GetArgs;
 use crate::content::Sink;
 use crate::error::Failure;
-use crate::put::{connect, summary};
+use crate::put::{connect, summary, take_leave};
 use crate::report::{progress, say};
 use crate::store::Directory;
 use crate::transfer::pull;
@@ -33,11 +33,9 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let mut sink = Sink::file(partial.file());
     let moved = pull(&mut session, &args.name, &mut sink, terms.patience, &bar)
         .map_err(|error| Failure::new(&what, &error, error.remedy()))?;
-    bar.finish_and_clear();
-    session
-        .close()
-        .map_err(|error| Failure::session("cannot close the connection", &error))?;
     partial.publish(file_name).map_err(cannot_store)?;
+    bar.finish_and_clear();
+    take_leave(session);
     say(format_args!(
         "got {}: {}",
         plain(&args.name),

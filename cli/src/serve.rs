@@ -12,8 +12,9 @@ use uwarp::{Domain, Incoming, Listener};
 use crate::args::ServeArgs;
 use crate::echo;
 use crate::error::{Failure, file_remedy};
+use crate::put::take_leave;
 use crate::report::say;
-use crate::session::{ConnectError, Session, SessionError};
+use crate::session::{ConnectError, Session};
 use crate::store::Directory;
 use crate::terms::Terms;
 use crate::wire::{Hello, Purpose, refusal_to_private_data};
@@ -173,17 +174,13 @@ impl Shared {
             }
             Purpose::Files => {
                 let mut session = Session::accept(incoming, &self.domain, patience)?;
-                match client::serve(self, &mut session) {
-                    // That is how a client takes its leave.
-                    Err(SessionError::PeerClosed) => {
-                        // Both sides are done; if closing fails there is nothing to be lost.
-                        drop(session.close());
-                        Ok(())
-                    }
-                    Err(error) => Err(error.into()),
-                    Ok(()) => Ok(()),
-                }
+                client::serve(self, &mut session)?;
+                take_leave(session);
+                Ok(())
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

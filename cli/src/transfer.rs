@@ -23,7 +23,7 @@ pub(crate) use offer::offer;
 pub(crate) use pull::pull;
 pub(crate) use push::push;
 
-use crate::session::SessionError;
+use crate::session::{Session, SessionError};
 use crate::wire::{Digest, Window};
 
 /// Slots of a window, and their size.
@@ -70,6 +70,19 @@ impl TransferError {
             Self::File(error) => crate::error::file_remedy(error.kind()),
             Self::Digest { .. } => "try again, and leave the CRC on",
         }
+    }
+}
+
+/// Tells the client why its transfer has failed. The window must still exist, for else what the client has
+/// under way would end the connection before it has read this.
+fn tell(session: &mut Session, error: &TransferError) {
+    use SessionError::{Message, Unexpected};
+    match error {
+        TransferError::Session(Message(_) | Unexpected(_))
+        | TransferError::File(_)
+        | TransferError::Digest { .. } => session.give_up(error),
+        // There is no connection any more, or the client has given up itself.
+        TransferError::Session(_) => {}
     }
 }
 
@@ -181,36 +194,4 @@ impl Slots {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_digest_that_differs_is_told() {
-        let [sent, arrived] = [b"abc", b"abd"].map(|text| Digest(blake3::hash(text)));
-        assert!(compare(sent, sent).is_ok());
-        let error = compare(sent, arrived).unwrap_err().to_string();
-        assert!(error.contains(&sent.to_string()));
-        assert!(error.contains(&arrived.to_string()));
-    }
-
-    #[test]
-    fn the_last_block_is_shorter() {
-        let region = uwarp::Domain::new()
-            .register(vec![0; 32], uwarp::Rights::empty())
-            .unwrap();
-        let slots = Slots::new(region, 4, 8);
-        assert_eq!([9, 8, 7, 0].map(|left| slots.block_len(left)), [8, 8, 7, 0]);
-        assert_eq!(slots.block_len(1 << 40), 8);
-        assert_eq!([0, 3, 4, 9].map(|block| slots.start(block)), [0, 24, 0, 8]);
-    }
-
-    #[test]
-    fn waiting_for_the_disk_grows_with_the_file() {
-        let patience = Duration::from_secs(30);
-        assert_eq!(store_patience(patience, 0), patience);
-        assert_eq!(
-            store_patience(patience, 4 << 30),
-            Duration::from_secs(30 + 256)
-        );
-    }
-}
+mod tests;

@@ -72,7 +72,13 @@ impl Deframer {
         if self.broken.is_some() {
             return None;
         }
-        FpduLayout::new(self.position, self.read_length(buf)?, self.markers)
+        FpduLayout::new(self.position, self.announced_len(buf)?, self.markers)
+    }
+
+    /// ULPDU_Length of the FPDU at the start of `buf`, as soon as it is there, whatever it says.
+    #[must_use]
+    pub fn announced_len(&self, buf: &[u8]) -> Option<u16> {
+        read_length(self.position, self.markers, buf)
     }
 
     /// Looks for a whole FPDU at the start of `buf`, which must begin at [`position`](Self::position).
@@ -115,10 +121,6 @@ impl Deframer {
             (None, 0) => Ok(()),
             (None, _) => Err(FpduError::Truncated),
         }
-    }
-
-    fn read_length(&self, buf: &[u8]) -> Option<u16> {
-        read_length(self.position, self.markers, buf)
     }
 }
 
@@ -336,7 +338,9 @@ mod tests {
             (64769, Err(FpduError::TooLong)),
             (65535, Err(FpduError::TooLong)),
         ] {
-            assert_eq!(Deframer::new(false, true).next(&len.to_be_bytes()), result);
+            let mut deframer = Deframer::new(false, true);
+            assert_eq!(deframer.next(&len.to_be_bytes()), result);
+            assert_eq!(deframer.announced_len(&len.to_be_bytes()), Some(len));
         }
     }
 

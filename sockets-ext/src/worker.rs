@@ -277,6 +277,10 @@ impl Worker {
             };
             self.timers.first().map(|&(deadline, _)| rest(deadline))
         } else {
+            if run.ring().is_empty() {
+                // Somebody is about to finish ringing, and may be waiting for this very processor.
+                std::thread::yield_now();
+            }
             Some(Duration::ZERO)
         };
         if let Err(error) = self.poll.poll(events, timeout)

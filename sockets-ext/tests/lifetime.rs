@@ -98,30 +98,26 @@ fn work_goes_out_although_the_responder_is_dropped_before_it_may_speak() {
 }
 
 #[test]
-fn aborting_flushes_both_ends() {
-    let (client, server) = pair();
-    let inbox = client.local(vec![0; 8]);
-    for node in [&client, &server] {
-        for id in 0..10 {
-            node.socket.post_recv(id, &[]).unwrap();
+fn aborting_flushes_both_ends_in_the_order_of_posting() {
+    // Sometimes the worker has not seen all that is posted when it is told to abort.
+    for _ in 0..50 {
+        let (client, server) = pair();
+        for node in [&client, &server] {
+            for id in 0..10 {
+                node.socket.post_recv(id, &[]).unwrap();
+            }
         }
+        client.socket.abort();
+        for (node, expected) in [(&client, End::Aborted), (&server, End::Lost)] {
+            let (completions, end) = node.to_the_end();
+            let posted: Vec<_> = (0..10).collect();
+            assert_eq!(ids(&completions, Status::Flushed), posted);
+            assert_eq!(end, expected);
+        }
+        let closed = client.socket.close();
+        assert_eq!(closed, Err(WaitError::Over(End::Aborted)));
+        assert_eq!(client.socket.post_recv(1, &[]), Err(PostError::Closed));
     }
-    client.socket.abort();
-    let (completions, end) = client.to_the_end();
-    assert_eq!(
-        ids(&completions, Status::Flushed),
-        (0..10).collect::<Vec<_>>()
-    );
-    assert_eq!(end, End::Aborted);
-    let (completions, end) = server.to_the_end();
-    assert_eq!(
-        ids(&completions, Status::Flushed),
-        (0..10).collect::<Vec<_>>()
-    );
-    assert_eq!(end, End::Lost);
-    assert_eq!(client.socket.close(), Err(WaitError::Over(End::Aborted)));
-    let list = [inbox.slice(..).unwrap()];
-    assert_eq!(client.socket.post_recv(1, &list), Err(PostError::Closed));
 }
 
 #[test]

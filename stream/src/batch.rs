@@ -54,6 +54,10 @@ impl<H> Piece<H> {
 /// So many written pieces are kept until they are dropped together.
 const WRITTEN_MAX: usize = 512;
 
+/// So many written octets of the arena are kept, if pieces do not come first: messages without payload
+/// make one long piece.
+const ARENA_WRITTEN_MAX: usize = 1 << 16;
+
 /// What one vectored write sends: headers from an arena, payload by reference.
 ///
 /// Filled by [`Connection::transmit`](crate::Connection::transmit), emptied by
@@ -132,8 +136,16 @@ impl<H> Batch<H> {
         }
         if self.waiting == 0 {
             self.clear();
-        } else if self.first >= WRITTEN_MAX {
+        } else if self.first >= WRITTEN_MAX || self.arena_written() >= ARENA_WRITTEN_MAX {
             self.drop_written();
+        }
+    }
+
+    /// Octets at the start of the arena that have been written, as far as the next piece tells.
+    fn arena_written(&self) -> usize {
+        match self.pieces.get(self.first) {
+            Some(Piece::Octets(range)) => range.start,
+            _ => 0,
         }
     }
 
@@ -249,6 +261,23 @@ mod tests {
             most = most.max(batch.arena.len()).max(batch.pieces.len());
         }
         assert!(most < 10_000, "{most}");
+    }
+
+    #[test]
+    fn nor_does_one_without_payload() {
+        let mut batch: Batch<()> = Batch::new();
+        for turn in 0..100_000u32 {
+            batch.push_octets(&turn.to_be_bytes());
+            if turn >= 10 {
+                let Some(Piece::Octets(range)) = batch.pieces().first().cloned() else {
+                    panic!("{:?}", batch.pieces());
+                };
+                let next = batch.octets(range.start..range.start + 4);
+                assert_eq!(next, (turn - 10).to_be_bytes());
+                batch.advance(4);
+            }
+            assert!(batch.arena.len() <= ARENA_WRITTEN_MAX + 44);
+        }
     }
 
     #[test]

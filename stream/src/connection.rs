@@ -303,7 +303,10 @@ impl Connection {
     /// [`shut_down`](Self::shut_down).
     #[must_use]
     pub const fn wants_shutdown(&self) -> bool {
-        matches!(self.sending, Sending::Fin) && self.written == self.batched && !self.over
+        matches!(self.sending, Sending::Fin)
+            && self.written == self.batched
+            && self.frame.is_none()
+            && !self.over
     }
 
     /// The FIN has been sent.
@@ -458,6 +461,8 @@ impl Connection {
         self.over = true;
         self.drop_batch = true;
         self.deadline = None;
+        self.startup = Startup::Done;
+        self.frame = None;
         self.sending = Sending::Ended;
         self.receiving = Receiving::Ended;
         self.flush_sends();

@@ -67,7 +67,8 @@ impl Connection {
             Ok(Deframed::Fpdu(fpdu)) => fpdu,
             Ok(Deframed::Need(need)) => return (0, need),
             Err(error) => {
-                self.fail(error.into(), &[], 0, now);
+                let announced = link.deframer.announced_len(buf).unwrap_or_default();
+                self.fail(error.into(), &[], announced, now);
                 return (buf.len(), 0);
             }
         };

@@ -74,7 +74,11 @@ impl Connection {
     /// The RTR frame goes before everything else (RFC 6581 s5, E01).
     fn transmit_rtr<M: Memory>(&mut self, batch: &mut Batch<M::Handle>, memory: &mut M) {
         let Some(link) = &mut self.link else { return };
-        if self.role != Role::Initiator || !link.rtr_pending || self.sending == Sending::Startup {
+        let may_speak = matches!(
+            self.sending,
+            Sending::Open | Sending::Finishing | Sending::LastWords
+        );
+        if self.role != Role::Initiator || !link.rtr_pending || !may_speak {
             return;
         }
         link.rtr_pending = false;

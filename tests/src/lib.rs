@@ -20,3 +20,8 @@ pub mod memory;
 pub mod model;
 pub mod pair;
 pub mod stranger;
+
+/// The example in the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

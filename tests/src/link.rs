@@ -91,7 +91,8 @@ impl Link {
         let left = self
             .lifetime
             .map_or(u64::MAX, |limit| limit.saturating_sub(self.accepted));
-        let room = (self.weather.window - self.waiting).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let room =
+            (self.weather.window - self.waiting).min(usize::try_from(left).unwrap_or(usize::MAX));
         let most = octets.len().min(room).min(self.weather.grain);
         if most == 0 {
             return 0;
@@ -179,4 +180,3 @@ impl Link {
         arrivals.into_iter().find(|arrives| *arrives > now)
     }
 }
-

@@ -119,7 +119,9 @@ impl World {
         let octets = random_octets(&mut self.pair.rng, len);
         let ram = &mut self.pair.hosts[side].ram;
         let stag = ram.register(rights, base, octets.clone());
-        self.programs[side].regions.push(Region { stag, base, octets });
+        self.programs[side]
+            .regions
+            .push(Region { stag, base, octets });
     }
 
     /// Gives one end something to do, and the other the receives that it takes.
@@ -323,7 +325,10 @@ impl World {
             } => {
                 let Region { stag, base, .. } = regions[region];
                 let to = base + offset;
-                (Operation::Write { stag, to }, random_octets(rng, len as usize))
+                (
+                    Operation::Write { stag, to },
+                    random_octets(rng, len as usize),
+                )
             }
             Op::Read {
                 region,

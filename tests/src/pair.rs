@@ -40,6 +40,8 @@ pub struct Host {
     staged: Vec<u8>,
     saw_fin: bool,
     closed: bool,
+    /// Its process is stopped: it neither reads nor writes, and TCP goes on without it.
+    pub stopped: bool,
 }
 
 impl Host {
@@ -55,6 +57,7 @@ impl Host {
             staged: Vec::new(),
             saw_fin: false,
             closed: false,
+            stopped: false,
         }
     }
 
@@ -80,12 +83,6 @@ impl Host {
     pub fn post_receive(&mut self, len: u32) -> Result<Slot, PostError> {
         let slot = self.ram.slot(vec![0; len as usize]);
         self.connection.post_receive(slot, len).map(|()| slot)
-    }
-
-    /// Whether its octets, the batch included, are all with the transport.
-    #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.batch.is_empty() && !self.connection.has_output()
     }
 
     fn take_reports(&mut self, now: Instant) {
@@ -161,40 +158,16 @@ impl Pair {
         let now = self.now;
         let arrivals = self.links.iter().filter_map(|link| link.next_arrival(now));
         let deadlines = (self.hosts.iter())
-            .filter(|host| !host.closed)
+            .filter(|host| !host.closed && !host.stopped)
             .filter_map(|host| host.connection.deadline());
         let Some(next) = arrivals.chain(deadlines).min() else {
             return false;
         };
         self.now = next.max(now);
-        for host in &mut self.hosts {
+        for host in self.hosts.iter_mut().filter(|host| !host.stopped) {
             host.connection.timeout(self.now);
         }
         true
-    }
-
-    /// Goes on until nothing happens any more before the next deadline.
-    pub fn settle(&mut self) {
-        loop {
-            while self.turn() {}
-            let arrival = (self.links.iter())
-                .filter_map(|link| link.next_arrival(self.now))
-                .min();
-            match arrival {
-                Some(arrival) => self.now = arrival,
-                None => return,
-            }
-        }
-    }
-
-    /// Goes on until both ends are over or nothing will ever happen.
-    pub fn run_out(&mut self) {
-        loop {
-            while self.turn() {}
-            if !self.wait() {
-                return;
-            }
-        }
     }
 
     /// One end's process dies: TCP closes its half after what it has written.
@@ -218,7 +191,7 @@ impl Pair {
 
     /// The driver's turn of one end; whether anything happened.
     fn drive(&mut self, side: usize) -> bool {
-        if self.hosts[side].closed {
+        if self.hosts[side].closed || self.hosts[side].stopped {
             return false;
         }
         let moved = if self.links[side].is_reset() {

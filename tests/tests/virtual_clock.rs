@@ -102,7 +102,7 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 fn weather() -> impl Strategy<Value = Weather> {
-    let grain = prop_oneof![1 => 1usize..20, 4 => 20usize..2000, 2 => Just(1 << 16)];
+    let grain = prop_oneof![1 => 1usize..50, 4 => 50usize..2000, 2 => Just(1 << 16)];
     (0u64..40, 1usize..100_000, grain).prop_map(|(delay, window, grain)| Weather {
         delay: Duration::from_millis(delay),
         window,
@@ -119,7 +119,12 @@ fn setup() -> impl Strategy<Value = Setup> {
         any::<u64>(),
     )
         .prop_map(
-            |((mut ours, mut theirs), (old, peer_to_peer, rtr), weather, budgets, seed)| {
+            |((mut ours, mut theirs), (old, peer_to_peer, rtr), mut weather, budgets, seed)| {
+                if ours.emss.max(theirs.emss) > 1500 {
+                    // Large messages octet by octet would take minutes.
+                    weather.grain = weather.grain.max(1000);
+                    weather.window = weather.window.max(1000);
+                }
                 ours.policy.peer_to_peer = peer_to_peer;
                 ours.policy.rtr = rtr;
                 theirs.policy.rtr = RtrSet::ALL;
@@ -166,9 +171,8 @@ fn ops(drafts: &[Draft], config: &Config, peer: &Config) -> Vec<Op> {
             1 => Rights::REMOTE_WRITE,
             _ => Rights::REMOTE_READ,
         };
-        let usable = |region: &usize| {
-            rights(*region).contains(right) && !(invalidated && *region == 3)
-        };
+        let usable =
+            |region: &usize| rights(*region).contains(right) && !(invalidated && *region == 3);
         let region = (draft.region..REGIONS.len()).find(usable).unwrap_or(5);
         let len = wanted.min(REGIONS[region] as u32);
         let offset = draft.offset % (REGIONS[region] as u64 - u64::from(len) + 1);
@@ -323,7 +327,10 @@ fn run_to(mut world: World, ending: Ending) {
     for host in &world.pair.hosts {
         let (end, at) = host.end.as_ref().expect("both ends are over");
         assert!(
-            matches!(end, End::Graceful | End::Lost | End::Aborted | End::CloseTimeout),
+            matches!(
+                end,
+                End::Graceful | End::Lost | End::Aborted | End::CloseTimeout
+            ),
             "{end:?}"
         );
         // The end that learns of it from the other may begin to close when that has closed.
@@ -358,5 +365,114 @@ fn config_of(cases: u32) -> ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 400,
         ..ProptestConfig::default()
+    }
+}
+
+fn config_with(policy: Policy, emss: u32) -> Config {
+    Config {
+        policy,
+        emss,
+        close_timeout: CLOSE_TIMEOUT,
+        ..Config::default()
+    }
+}
+
+/// Messages of several MiB, in both directions at once.
+#[test]
+fn several_mebibytes_at_once() {
+    const LEN: u32 = (3 << 20) + 1;
+    let off = Policy {
+        crc: false,
+        markers: true,
+        ..Policy::default()
+    };
+    for (policy, emss) in [(Policy::default(), 1460), (off, 9000), (off, 65_483)] {
+        let configs = [config_with(policy, emss), config_with(policy, emss)];
+        let mut world = World::new(Pair::new(configs, Weather::default(), 3));
+        for side in [INITIATOR, RESPONDER] {
+            let both = Rights::REMOTE_READ | Rights::REMOTE_WRITE;
+            world.region(side, both, 77, LEN as usize);
+        }
+        let (region, offset, len) = (0, 0, LEN);
+        let ops = [
+            Op::Read {
+                region,
+                offset,
+                len,
+            },
+            Op::Write {
+                region,
+                offset,
+                len,
+            },
+            Op::Send {
+                len,
+                solicited: true,
+                invalidate: None,
+            },
+            Op::Read {
+                region,
+                offset: 1,
+                len: len - 1,
+            },
+        ];
+        world.script(INITIATOR, ops);
+        world.script(RESPONDER, ops);
+        run_well(world, RESPONDER);
+    }
+}
+
+/// A process that is stopped holds nobody up for longer than was agreed.
+#[test]
+fn a_peer_that_is_stopped() {
+    for side in [INITIATOR, RESPONDER] {
+        let configs = [
+            config_with(Policy::default(), 1460),
+            config_with(Policy::default(), 1460),
+        ];
+        let weather = Weather {
+            window: 5000,
+            ..Weather::default()
+        };
+        let mut world = World::new(Pair::new(configs, weather, 5));
+        world.region(side, Rights::REMOTE_WRITE, 0, 9000);
+        let write = Op::Write {
+            region: 0,
+            offset: 0,
+            len: 9000,
+        };
+        let send = Op::Send {
+            len: 100,
+            solicited: false,
+            invalidate: None,
+        };
+        world.script(side, [send]);
+        world.run_until(|world| world.is_done() && world.is_set_up(1 - side));
+        world.pair.hosts[side].stopped = true;
+        world.script(1 - side, [write, write]);
+        world.run_until(|_| false);
+        // The window is full; nothing more can be said, and nothing will be heard.
+        assert_eq!(world.end(1 - side), None);
+        let begun = world.pair.now;
+        close(&mut world, 1 - side);
+        world.run_until(|world| world.end(1 - side).is_some());
+        assert_eq!(world.end(1 - side), Some(&End::CloseTimeout));
+        assert_eq!(world.pair.now - begun, CLOSE_TIMEOUT);
+        assert_eq!(world.account(1 - side), (1, 2));
+    }
+}
+
+/// The set-up has its own limit, whichever end does not do its part.
+#[test]
+fn a_peer_that_is_stopped_from_the_beginning() {
+    for side in [INITIATOR, RESPONDER] {
+        let configs = [Config::default(), Config::default()];
+        let limit = configs[1 - side].startup_timeout;
+        let mut world = World::new(Pair::new(configs, Weather::default(), 5));
+        world.pair.hosts[side].stopped = true;
+        let begun = world.pair.now;
+        world.run_until(|world| world.end(1 - side).is_some());
+        assert_eq!(world.end(1 - side), Some(&End::StartupTimeout));
+        assert_eq!(world.pair.now - begun, limit);
     }
 }

@@ -2,13 +2,13 @@
 
 use uwarp::Rights;
 
-use super::{Moved, SLOT_LEN, SLOTS, Slots, TransferError, WINDOW_LEN, compare};
+use super::{Moved, SLOT_LEN, SLOTS, Slots, TransferError, WINDOW_LEN, compare, tell};
 use crate::content::Sink;
 use crate::session::{Event, Session, SessionError};
 use crate::wire::Message;
 
 /// Takes `size` octets from the client and gives them to `sink`. The caller then tells the client that they
-/// are stored.
+/// are stored; of a failure it has been told.
 pub(crate) fn land(
     session: &mut Session,
     size: u64,
@@ -16,6 +16,19 @@ pub(crate) fn land(
 ) -> Result<Moved, TransferError> {
     let region = session.region(WINDOW_LEN as usize, Rights::REMOTE_WRITE)?;
     let mut slots = Slots::new(region, SLOTS, SLOT_LEN);
+    let outcome = take(session, &mut slots, size, sink);
+    if let Err(error) = &outcome {
+        tell(session, error);
+    }
+    outcome
+}
+
+fn take(
+    session: &mut Session,
+    slots: &mut Slots,
+    size: u64,
+    sink: &mut Sink<'_>,
+) -> Result<Moved, TransferError> {
     let window = slots.window()?;
     session.send(&Message::Window { size, window })?;
     for block in 0.. {

@@ -2,16 +2,28 @@
 
 use uwarp::Rights;
 
-use super::{Moved, SLOT_LEN, SLOTS, Slots, TransferError, WINDOW_LEN};
+use super::{Moved, SLOT_LEN, SLOTS, Slots, TransferError, WINDOW_LEN, tell};
 use crate::content::Source;
 use crate::session::{Event, Session, SessionError};
 use crate::wire::Message;
 
-/// Lets the client read the octets of `source`.
+/// Lets the client read the octets of `source`. Of a failure it has been told.
 pub(crate) fn offer(session: &mut Session, source: &mut Source) -> Result<Moved, TransferError> {
-    let size = source.size();
     let region = session.region(WINDOW_LEN as usize, Rights::REMOTE_READ)?;
     let mut slots = Slots::new(region, SLOTS, SLOT_LEN);
+    let outcome = give(session, &mut slots, source);
+    if let Err(error) = &outcome {
+        tell(session, error);
+    }
+    outcome
+}
+
+fn give(
+    session: &mut Session,
+    slots: &mut Slots,
+    source: &mut Source,
+) -> Result<Moved, TransferError> {
+    let size = source.size();
     let window = slots.window()?;
     session.send(&Message::Window { size, window })?;
     let (mut filled, mut freed) = (0u64, 0u64);

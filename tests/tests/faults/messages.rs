@@ -2,8 +2,8 @@
 
 use uwarp_ddp::{Stag, UNTAGGED_LEN, Untagged};
 use uwarp_mpa::Policy;
-use uwarp_rdmap::Opcode;
-use uwarp_rdmap::header::{QN_READ_REQUEST, ReadRequest};
+use uwarp_rdmap::header::ReadRequest;
+use uwarp_rdmap::{Opcode, Operation};
 use uwarp_stream::Config;
 use uwarp_tests::stranger::{Bench, read, response, send, single, untagged, write};
 
@@ -173,12 +173,43 @@ fn a_source_revoked_while_it_is_read() {
     ground.bench.take(&fpdu);
     ground.bench.drain_one();
     ground.bench.drain_one();
-    let sent: usize = ground.bench.hear().iter().map(|heard| heard.body.len()).sum();
+    let sent: usize = ground
+        .bench
+        .hear()
+        .iter()
+        .map(|heard| heard.body.len())
+        .sum();
     assert!(0 < sent && sent < 5000, "it is being read");
     ground.bench.ram.revoke(source);
     ground.bench.drain();
     let mut blamed = ulpdu[..UNTAGGED_LEN].to_vec();
     blamed.extend_from_slice(&request.remainder(sent as u32).encode());
     ground.assert_told(code(0, 1, 0), Carries::DdpAndRead, &blamed);
-    assert_eq!(QN_READ_REQUEST, 1);
+}
+
+/// What has begun is finished before the Terminate, which stands between messages (RFC 5041 s5.2,
+/// D18; G18).
+#[test]
+fn a_mistake_while_a_message_goes_out() {
+    let mut bench = Bench::accepted(Config::default(), &Policy::default());
+    let operation = Operation::Write {
+        stag: Stag(1),
+        to: 0,
+    };
+    bench.post(operation, 5000).expect("it may be posted");
+    bench.post(operation, 5000).expect("it may be posted");
+    bench.drain_one();
+    let fpdu = bench.frame(&send(0, b"x"));
+    bench.take(&fpdu);
+    bench.drain();
+    let heard = bench.hear();
+    let Some((terminate, message)) = heard.split_last() else {
+        panic!("nothing has been said");
+    };
+    assert!(terminate.terminate().is_some());
+    let (last, begun) = message.split_last().expect("a message has begun");
+    assert!(last.header.is_last() && begun.iter().all(|heard| !heard.header.is_last()));
+    let sent: usize = message.iter().map(|heard| heard.body.len()).sum();
+    assert_eq!(sent, 5000, "the second has not begun");
+    assert!(bench.fin);
 }

@@ -292,7 +292,11 @@ fn a_read_response_that_was_not_asked_for() {
             ("across", |g| to(g, 99, 2), (1, 1, 1)),
             ("behind", |g| to(g, 100, 1), (1, 1, 1)),
             ("before", |g| to(g, u64::MAX, 1), (1, 1, 1)),
-            ("other STag", |g| through(UNKNOWN, g.asked.sink_to), (1, 1, 1)),
+            (
+                "other STag",
+                |g| through(UNKNOWN, g.asked.sink_to),
+                (1, 1, 1),
+            ),
             ("a region", |g| through(g.open, BASE), (1, 1, 1)),
             ("nothing, and the end", |g| to(g, 0, 0), (1, 1, 1)),
         ],

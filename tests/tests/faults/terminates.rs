@@ -80,7 +80,13 @@ fn a_terminate_that_blames_a_read() {
 fn a_terminate_that_makes_no_sense() {
     let longer = vec![0; TERMINATE_MAX + 1];
     let promises = terminate_body(code(1, 1, 0), Carries::Length, &[0; 9]);
-    let bodies: [&[u8]; 5] = [&[], &[0x20, 0x02, 0x00], &promises[..4], &promises[..5], &longer];
+    let bodies: [&[u8]; 5] = [
+        &[],
+        &[0x20, 0x02, 0x00],
+        &promises[..4],
+        &promises[..5],
+        &longer,
+    ];
     let mut segments: Vec<_> = bodies.iter().map(|body| terminate(body)).collect();
     let unfinished = Untagged {
         last: false,
