@@ -141,7 +141,9 @@ impl Regions for Ram {
     }
 
     fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
-        let place = self.table.check(PEER, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self
+            .table
+            .check(PEER, stag, to, ATOMIC_WORD, Access::Atomic)?;
         // Regions are taken to begin at aligned addresses.
         if place.offset().is_multiple_of(u64::from(ATOMIC_WORD)) {
             Ok(())
@@ -199,7 +201,9 @@ impl Memory for Ram {
         operation: &AtomicOperation,
     ) -> Result<u64, AtomicError> {
         self.check_atomic(stag, to)?;
-        let place = self.table.check(PEER, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self
+            .table
+            .check(PEER, stag, to, ATOMIC_WORD, Access::Atomic)?;
         let at = place.offset() as usize;
         let word = &mut self.regions[*place.handle()][at..at + ATOMIC_WORD as usize];
         let before = u64::from_ne_bytes(word.try_into().expect("a word has 8 octets"));

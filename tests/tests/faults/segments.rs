@@ -129,7 +129,14 @@ fn an_opcode_that_is_not_expected() {
         let ground = Ground::new();
         let ulpdu = with(write(ground.open, BASE, b"x"), 1, 0x0f, opcode);
         assert_refused(ground, &ulpdu, code(0, 2, 6), Carries::Ddp);
-        for qn in 0..3 {
+        // Immediate Data and Atomic Requests have queues of their own.
+        let home = match opcode {
+            0x8 | 0x9 => Some(0),
+            0xa => Some(1),
+            0xb => Some(3),
+            _ => None,
+        };
+        for qn in (0..4).filter(|&qn| Some(qn) != home) {
             let ulpdu = untagged(single(Opcode::WRITE, qn, 1), b"x");
             let ulpdu = with(ulpdu, 1, 0x0f, opcode);
             assert_refused(Ground::new(), &ulpdu, code(0, 2, 6), Carries::Ddp);
@@ -171,7 +178,6 @@ fn an_untagged_segment_without_a_place() {
     }
     run(
         &[
-            ("queue 3", |_| on(3), (1, 2, 1)),
             ("queue 4", |_| on(4), (1, 2, 1)),
             ("the last queue", |_| on(u32::MAX), (1, 2, 1)),
             ("no receive is posted", |_| send(3, b"x"), (1, 2, 2)),

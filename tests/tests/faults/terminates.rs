@@ -1,7 +1,7 @@
 //! The other end has found something wrong with us, or says so.
 
 use uwarp_ddp::{UNTAGGED_LEN, Untagged};
-use uwarp_rdmap::header::{READ_REQUEST_SEGMENT_LEN, read_request_ddp_header};
+use uwarp_rdmap::header::{READ_REQUEST_LEN, request_ddp_header};
 use uwarp_rdmap::terminate::{BlamedHeader, TERMINATE_MAX};
 use uwarp_rdmap::{Opcode, RdmapError, Status, Terminate, TerminateCode};
 use uwarp_stream::{End, Fault};
@@ -59,8 +59,8 @@ fn a_terminate_that_blames_a_read() {
         let mut ground = Ground::new();
         let message = Terminate {
             code,
-            segment_len: Some(READ_REQUEST_SEGMENT_LEN),
-            ddp_header: BlamedHeader::of(&read_request_ddp_header(1)),
+            segment_len: Some((UNTAGGED_LEN + READ_REQUEST_LEN) as u16),
+            ddp_header: BlamedHeader::of(&request_ddp_header(Opcode::READ_REQUEST, 1)),
             read_request: Some(ground.asked.remainder(served).encode()),
         };
         ground.bench.send(&terminate(&encode(&message)));

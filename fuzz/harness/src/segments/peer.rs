@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use uwarp_ddp::{Control as DdpControl, Header, Stag, TAGGED_LEN, Tagged, UNTAGGED_LEN, Untagged};
 use uwarp_mpa::{Agreement, Deframed, Deframer};
+use uwarp_rdmap::atomic::AtomicResponse;
 use uwarp_rdmap::header::{Control, ReadRequest};
 use uwarp_rdmap::{Opcode, Terminate};
 
@@ -169,6 +170,9 @@ impl Peer {
                 });
                 let kept = self.reads.len() <= self.agreement.ord.into();
                 assert!(kept || !self.orderly, "the ORD is kept (R37)");
+            }
+            (Opcode::ATOMIC_RESPONSE, 3) => {
+                assert!(AtomicResponse::parse(body).is_some());
             }
             (Opcode::TERMINATE, 2) => {
                 assert!(Terminate::parse(body).is_some());
