@@ -1,18 +1,23 @@
 //! Where octets come from and where they go: files, and data made up for the demo.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
 
 /// Octets to be sent, of a known number.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The octets of a file.
+    /// The octets of a file, without reading its holes.
     File {
-        /// The file, read from where it stands.
+        /// The file.
         file: File,
         /// Its size when it was opened.
         size: u64,
+        /// How far it has been read.
+        position: u64,
     },
     /// Data made up for the demo.
     Generated {
@@ -26,7 +31,11 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn file(file: File) -> io::Result<Self> {
         let size = file.metadata()?.len();
-        Ok(Self::File { file, size })
+        Ok(Self::File {
+            file,
+            size,
+            position: 0,
+        })
     }
 
     pub(crate) fn generated(size: u64) -> Self {
@@ -45,13 +54,62 @@ impl Source {
     /// Gives the next octets.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         match self {
-            Self::File { file, .. } => file.read_exact(buffer),
+            Self::File { file, position, .. } => {
+                read_sparse(file, *position, buffer)?;
+                *position += buffer.len() as u64;
+                Ok(())
+            }
             Self::Generated { generator, .. } => {
                 generator.fill(buffer);
                 Ok(())
             }
         }
     }
+}
+
+/// What comes next in a file.
+enum Extent {
+    Data { end: u64 },
+    Hole { end: u64 },
+}
+
+fn extent(file: &File, position: u64) -> io::Result<Extent> {
+    let offset = i64::try_from(position).map_err(io::Error::other)?;
+    let data = match lseek(file, offset, Whence::SeekData) {
+        Ok(data) => data.cast_unsigned(),
+        // There is no data any more.
+        Err(Errno::ENXIO) => {
+            let end = file.metadata()?.len();
+            return Ok(Extent::Hole { end });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if data > position {
+        return Ok(Extent::Hole { end: data });
+    }
+    let end = lseek(file, offset, Whence::SeekHole)?.cast_unsigned();
+    Ok(Extent::Data { end })
+}
+
+/// Reads as if there were zeros in the holes, which spares the kernel from filling its cache with them.
+fn read_sparse(file: &File, mut position: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let extent = extent(file, position)?;
+        let (Extent::Data { end } | Extent::Hole { end }) = extent;
+        let len = end
+            .checked_sub(position)
+            .filter(|&len| len > 0)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let len = usize::try_from(len).map_or(buffer.len(), |len| len.min(buffer.len()));
+        let (now, later) = buffer.split_at_mut(len);
+        match extent {
+            Extent::Data { .. } => file.read_exact_at(now, position)?,
+            Extent::Hole { .. } => now.fill(0),
+        }
+        position += len as u64;
+        buffer = later;
+    }
+    Ok(())
 }
 
 /// Length of the noise that generated data consists of.
@@ -161,6 +219,25 @@ mod tests {
         assert_eq!(source.size(), 4);
         path.as_file().set_len(2).unwrap();
         let error = source.fill(&mut [0; 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_file_with_holes_is_read_as_any_other() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let file = path.as_file();
+        for (position, octet) in [(3 * HOLE + 7, 1), (5 * HOLE, 2), (9 * HOLE - 1, 3)] {
+            file.write_all_at(&[octet; 5], position as u64).unwrap();
+        }
+        file.set_len(20 * HOLE as u64 + 1).unwrap();
+        let expected = std::fs::read(path.path()).unwrap();
+        let mut source = Source::file(File::open(path.path()).unwrap()).unwrap();
+        let mut octets = vec![9; expected.len()];
+        for piece in octets.chunks_mut(HOLE + 1) {
+            source.fill(piece).unwrap();
+        }
+        assert!(octets == expected);
+        let error = source.fill(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 

@@ -2,8 +2,8 @@
 //!
 //! | | who moves the octets | sending end | receiving end |
 //! | --- | --- | --- | --- |
-//! | put | the client, by RDMA Write | [`push`] | [`land`] |
-//! | get | the client, by RDMA Read | [`offer`] | [`pull`] |
+//! | put | the client, by RDMA Write | [`push()`] | [`land()`] |
+//! | get | the client, by RDMA Read | [`offer()`] | [`pull()`] |
 //!
 //! At either end a block is looked at once: it is copied between the registered slot and a buffer of our own,
 //! which is what is digested and stored, so that a peer who changes a slot meanwhile changes nothing else.

@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use common::{Running, Server, eventually, file, names, sparse, uwarp};
+use common::{Running, Server, eventually, file, names, uwarp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -13,8 +15,20 @@ use tempfile::TempDir;
 /// So large that no test sees its end.
 const ENDLESS: u64 = 1 << 40;
 
-/// Octets after which a transfer is well under way.
-const UNDER_WAY: u64 = 20 << 20;
+/// Octets of traffic after which a transfer is well under way.
+const UNDER_WAY: u64 = 1 << 20;
+
+/// A file that begins with a page of data every now and then, which can be seen in the traffic of who moves it,
+/// and goes on with nothing.
+fn endless(directory: &Path) -> PathBuf {
+    let path = directory.join("file");
+    let file = File::create(&path).unwrap();
+    for number in 0..4 * UNDER_WAY / 4096 {
+        file.write_all_at(&[1; 4096], number * 65536).unwrap();
+    }
+    file.set_len(ENDLESS).unwrap();
+    path
+}
 
 /// Octets that a process has read and written, as its kernel counts them.
 fn traffic(process: u32) -> u64 {
@@ -31,7 +45,7 @@ fn traffic(process: u32) -> u64 {
 /// A put of an endless file that is well under way.
 fn putting(server: &Server) -> (Running, TempDir) {
     let local = tempfile::tempdir().unwrap();
-    let path = sparse(local.path(), "file", ENDLESS);
+    let path = endless(local.path());
     let mut command = uwarp(["put"]);
     command.arg(path).arg(&server.address);
     let client = Running::start(command);
@@ -41,7 +55,7 @@ fn putting(server: &Server) -> (Running, TempDir) {
 
 /// A get of an endless file that is well under way, and where it will be stored.
 fn getting(server: &Server) -> (Running, TempDir, PathBuf) {
-    sparse(server.directory.path(), "file", ENDLESS);
+    endless(server.directory.path());
     let local = tempfile::tempdir().unwrap();
     let output = local.path().join("output");
     let mut command = uwarp(["get", "file", &server.address, "--output"]);
@@ -128,7 +142,7 @@ fn a_file_that_shrinks_while_it_is_put_is_an_error() {
     let server = Server::start(&["--writable"]);
     let (client, local) = putting(&server);
     let path = local.path().join("file");
-    let shorter = std::fs::File::options().write(true).open(path).unwrap();
+    let shorter = File::options().write(true).open(path).unwrap();
     shorter.set_len(0).unwrap();
     let line = client.outcome().failed();
     assert!(line.contains("became shorter"), "{line}");
@@ -139,7 +153,7 @@ fn a_file_that_shrinks_while_it_is_put_is_an_error() {
 fn a_file_that_shrinks_while_it_is_got_is_an_error() {
     let server = Server::start(&[]);
     let (client, local, _) = getting(&server);
-    let shorter = std::fs::File::options()
+    let shorter = File::options()
         .write(true)
         .open(server.path("file"))
         .unwrap();
