@@ -126,7 +126,7 @@ fn aborting_flushes_both_ends_in_the_order_of_posting() {
 
 #[test]
 fn after_half_closing_the_other_half_works() {
-    let (client, server) = pair();
+    let (client, server) = pair_with(|options| options, |options| options.half_close(true));
     let inbox = client.local(vec![0; 4]);
     client
         .socket
@@ -161,7 +161,10 @@ fn a_receive_is_flushed_when_the_peer_has_closed() {
 #[test]
 fn a_peer_that_does_not_close_is_given_up() {
     let patience = Duration::from_millis(200);
-    let (client, server) = pair_with(|options| options.close_timeout(patience), |options| options);
+    let (client, server) = pair_with(
+        |options| options.close_timeout(patience),
+        |options| options.half_close(true),
+    );
     client.socket.post_recv(1, &[]).unwrap();
     let closed = client.socket.close();
     assert_eq!(closed, Err(WaitError::Over(End::CloseTimeout)));
@@ -310,4 +313,12 @@ fn thousands_of_connections_leave_nothing_behind() {
     });
     let grown = resident().saturating_sub(memory);
     assert!(grown < 8 << 10, "{grown} KiB more than before");
+}
+
+/// A program that only serves its memory need not attend to its sockets.
+#[test]
+fn a_socket_closes_when_its_peer_has_closed() {
+    let (client, server) = pair();
+    client.socket.close().unwrap();
+    assert_eq!(server.to_the_end().1, End::Graceful);
 }
