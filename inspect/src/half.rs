@@ -1,15 +1,7 @@
 //! One direction of a TCP connection.
 
-use std::collections::BTreeMap;
-
-use uwarp_mpa::{FpduError, SegmentReceiver, mulpdu};
-
-use crate::fpdu::{Arrival, Collector};
-use crate::messages::Messages;
+use crate::open::Open;
 use crate::seek::{Piece, Seek};
-
-/// Octets that are kept beyond a hole in the capture.
-const WINDOW: usize = 1 << 19;
 
 /// Octets that are kept of an end that goes on before the other one has answered.
 const HELD_MAX: usize = 1 << 18;
@@ -107,106 +99,5 @@ impl Held {
             })
             .max()
             .unwrap_or(0)
-    }
-}
-
-/// A direction whose FPDUs are read.
-#[derive(Debug)]
-pub(crate) struct Open {
-    receiver: SegmentReceiver,
-    sequence: u32,
-    crc: bool,
-    markers: bool,
-    waiting: BTreeMap<u64, Arrival>,
-    pub(crate) messages: Messages,
-    /// Nothing more can be made of it.
-    pub(crate) broken: bool,
-    /// Octets were too far ahead to be kept.
-    pub(crate) dropped: bool,
-    pub(crate) guess: bool,
-    /// FPDUs larger than the other end's MSS allows.
-    pub(crate) oversized: u64,
-    /// A FIN inside an FPDU has been told of.
-    pub(crate) cut: bool,
-}
-
-/// What a segment has brought.
-#[derive(Debug, Default)]
-pub(crate) struct Step {
-    pub(crate) delivered: Vec<Arrival>,
-    pub(crate) error: Option<FpduError>,
-    /// Octets are dropped for the first time.
-    pub(crate) dropping: bool,
-}
-
-impl Open {
-    pub(crate) fn new(markers: bool, crc: bool, sequence: u32, guess: bool) -> Self {
-        Self {
-            receiver: SegmentReceiver::new(markers, crc, sequence, WINDOW),
-            sequence,
-            crc,
-            markers,
-            waiting: BTreeMap::new(),
-            messages: if guess { Messages::guessed() } else { Messages::new() },
-            broken: false,
-            dropped: false,
-            guess,
-            oversized: 0,
-            cut: false,
-        }
-    }
-
-    /// Takes the octets of a segment.
-    pub(crate) fn receive(&mut self, sequence: u32, octets: &[u8]) -> Step {
-        if self.broken || octets.is_empty() {
-            return Step::default();
-        }
-        let mut collector = Collector {
-            crc: self.crc,
-            waiting: &mut self.waiting,
-            delivered: Vec::new(),
-            last: None,
-        };
-        let taken = self.receiver.receive(sequence, octets, &mut collector);
-        let mut step = Step {
-            delivered: collector.delivered,
-            ..Step::default()
-        };
-        match taken {
-            Ok(taken) => {
-                step.dropping = taken.dropped > 0 && !self.dropped;
-                self.dropped |= taken.dropped > 0;
-            }
-            Err(error) => {
-                self.broken = true;
-                step.error = Some(error);
-            }
-        }
-        step
-    }
-
-    /// Position up to which FPDUs have been delivered.
-    pub(crate) const fn position(&self) -> u64 {
-        self.receiver.delivered()
-    }
-
-    /// Sequence number of the first octet that is not delivered.
-    fn front(&self) -> u32 {
-        self.sequence.wrapping_add(self.position() as u32)
-    }
-
-    /// Octets that have come and are not delivered.
-    pub(crate) fn held(&self) -> u64 {
-        self.receiver.held()
-    }
-
-    /// FPDUs that have arrived and are not delivered.
-    pub(crate) fn early(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// The largest ULPDU that fits a segment of this size.
-    pub(crate) fn mulpdu(&self, mss: u16) -> u16 {
-        mulpdu(mss.into(), self.markers)
     }
 }

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | What packets are in the file, and which TCP segments? | `capture`, `packet` |
 //! | Which connection is iWARP? | `inspector`, `connection`, `seek`, `startup` |
-//! | Where are the FPDUs? | `half`, `fpdu`, and `guess` in the middle of a connection |
+//! | Where are the FPDUs? | `half`, `open`, `fpdu`, and `guess` in the middle of a connection |
 //! | What do they say? | `segment`, `control` |
 //! | Do segments make messages? | `messages` |
 //! | Does one end act on what the other said? | `exchange` |
@@ -40,6 +40,7 @@ mod guess;
 mod half;
 mod inspector;
 mod messages;
+mod open;
 mod packet;
 mod record;
 mod run;

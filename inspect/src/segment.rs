@@ -1,6 +1,7 @@
 //! The DDP header of an FPDU: what it says, and what is wrong with it by itself.
 
 use uwarp_ddp::{Control as DdpControl, Header};
+use uwarp_mpa::MULPDU_MAX;
 use uwarp_rdmap::Opcode;
 use uwarp_rdmap::header::{
     Control, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, VERSION,
@@ -17,6 +18,10 @@ const RDMAP_RESERVED: u8 = 0x30;
 pub(crate) fn check_framing(arrival: &Arrival, faults: &mut Vec<Fault>) {
     if arrival.ulpdu_len == 0 {
         faults.push(("F04", "ULPDU_Length is 0".to_owned()));
+    }
+    if arrival.ulpdu_len > MULPDU_MAX {
+        let len = arrival.ulpdu_len;
+        faults.push(("F04", format!("ULPDU_Length is {len}, {MULPDU_MAX} is the most")));
     }
     if arrival.bad_pad {
         let pad = arrival.pad;
