@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The objects of an output in JSON.
-pub fn lines(out: &[u8]) -> Vec<Value> {
+pub(crate) fn lines(out: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(out).unwrap();
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -110,7 +110,7 @@ fn ours(lines: &[Value]) -> Counts {
 }
 
 /// Compares the FPDUs in `lines` with those that tshark finds in the same capture.
-pub fn agrees_with_tshark(capture: &Path, lines: &[Value]) {
+pub(crate) fn agrees_with_tshark(capture: &Path, lines: &[Value]) {
     if !tshark_is_there() {
         return;
     }
