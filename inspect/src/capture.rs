@@ -73,7 +73,10 @@ struct Context {
 ///
 /// # Errors
 /// When the capture is in no known format, or damaged.
-pub fn read(source: impl Read + Send, mut each: impl FnMut(&Packet<'_>)) -> Result<End, CaptureError> {
+pub fn read(
+    source: impl Read + Send,
+    mut each: impl FnMut(&Packet<'_>),
+) -> Result<End, CaptureError> {
     let mut reader = create_reader(BUFFER, source).map_err(|error| match error {
         PcapError::ReadError => CaptureError::Read,
         _ => CaptureError::Format,

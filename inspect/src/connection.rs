@@ -153,10 +153,21 @@ impl Connection {
         self.identify(out);
         let kind = seen.frame.kind;
         self.take_role(who, kind);
-        self.tell(who, position, What::Frame(startup::describe(&seen.frame)), out);
+        self.tell(
+            who,
+            position,
+            What::Frame(startup::describe(&seen.frame)),
+            out,
+        );
         let mut faults = Vec::new();
         startup::check(&seen, &mut faults);
-        if self.initiator != Some(if kind == FrameKind::Request { who } else { 1 - who }) {
+        if self.initiator
+            != Some(if kind == FrameKind::Request {
+                who
+            } else {
+                1 - who
+            })
+        {
             faults.push(("U20", format!("both ends send a {kind}")));
         }
         if kind == FrameKind::Reply
@@ -189,7 +200,14 @@ impl Connection {
         }
     }
 
-    fn agree(&mut self, who: usize, request: &Seen, reply: &Seen, held: Held, out: &mut Output<'_>) {
+    fn agree(
+        &mut self,
+        who: usize,
+        request: &Seen,
+        reply: &Seen,
+        held: Held,
+        out: &mut Output<'_>,
+    ) {
         let (request, reply) = (&request.frame, &reply.frame);
         let other = std::mem::replace(&mut self.halves[1 - who].stage, Stage::Done);
         if reply.rejected {
@@ -316,7 +334,8 @@ impl Connection {
         open.oversized += 1;
         if open.oversized == 1 {
             let len = arrival.ulpdu_len;
-            let text = format!("D18: a ULPDU of {len} octets, an MSS of {mss} has room for {limit}");
+            let text =
+                format!("D18: a ULPDU of {len} octets, an MSS of {mss} has room for {limit}");
             self.tell(who, arrival.position, What::Note { text }, out);
         }
     }
@@ -352,7 +371,9 @@ impl Connection {
                 Stage::Open(open) => open_end(open),
                 Stage::Held(held) if self.request.is_some() => {
                     let behind = held.behind();
-                    vec![format!("no Reply is in the capture; {behind} octets not read")]
+                    vec![format!(
+                        "no Reply is in the capture; {behind} octets not read"
+                    )]
                 }
                 _ => Vec::new(),
             };
@@ -413,7 +434,9 @@ fn open_end(open: &Open) -> Vec<String> {
     let mut texts = Vec::new();
     if open.oversized > 1 {
         let count = open.oversized;
-        texts.push(format!("D18: {count} ULPDUs are larger than the MSS has room for"));
+        texts.push(format!(
+            "D18: {count} ULPDUs are larger than the MSS has room for"
+        ));
     }
     let (held, early) = (open.held(), open.early());
     if held > 0 && !open.broken && !open.cut {

@@ -136,7 +136,13 @@ fn atomic_request(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<Co
             compare_mask,
             swap,
             swap_mask,
-        } => ("CmpSwap", swap, swap_mask, Some(compare), Some(compare_mask)),
+        } => (
+            "CmpSwap",
+            swap,
+            swap_mask,
+            Some(compare),
+            Some(compare_mask),
+        ),
     };
     Some(ControlInfo::AtomicRequest {
         id: request.id,
@@ -183,7 +189,10 @@ fn terminate(body: &[u8], faults: &mut Vec<Fault>) -> Option<ControlInfo> {
             "the Terminate word has its nibbles and flags in siw's order".to_owned(),
         ));
     } else if body[2] & 0x1f != 0 || body[3] != 0 {
-        faults.push(("R08", "reserved bits of the Terminate word are set".to_owned()));
+        faults.push((
+            "R08",
+            "reserved bits of the Terminate word are set".to_owned(),
+        ));
     }
     check_headers(&message, faults);
     Some(ControlInfo::Terminate {
@@ -196,7 +205,9 @@ fn terminate(body: &[u8], faults: &mut Vec<Fault>) -> Option<ControlInfo> {
         meaning: message.code.meaning(),
         siw_layout,
         segment_length: message.segment_len,
-        ddp_header: message.ddp_header.map(|header| hex::encode(header.octets())),
+        ddp_header: message
+            .ddp_header
+            .map(|header| hex::encode(header.octets())),
         read_request: message.read_request.map(hex::encode),
     })
 }

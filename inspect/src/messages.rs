@@ -122,7 +122,10 @@ fn check_continuation(open: &Open, header: &HeaderInfo, payload: u32, faults: &m
         (TargetInfo::Tagged { to: first, .. }, TargetInfo::Tagged { to, .. }) => {
             let due = first.wrapping_add(done);
             if to != due && payload > 0 {
-                faults.push(("D20", format!("TO {to:#x} within a message, {due:#x} is due")));
+                faults.push((
+                    "D20",
+                    format!("TO {to:#x} within a message, {due:#x} is due"),
+                ));
             }
         }
         (TargetInfo::Untagged { mo: first, .. }, TargetInfo::Untagged { mo, .. }) => {
@@ -135,7 +138,10 @@ fn check_continuation(open: &Open, header: &HeaderInfo, payload: u32, faults: &m
     }
     if open.opcode != header.opcode {
         let (was, is) = (open.info.operation, header.operation);
-        faults.push(("D13", format!("RsvdULP changes within a message: {was}, then {is}")));
+        faults.push((
+            "D13",
+            format!("RsvdULP changes within a message: {was}, then {is}"),
+        ));
     }
 }
 

@@ -58,7 +58,11 @@ impl Open {
             crc,
             markers,
             waiting: BTreeMap::new(),
-            messages: if guess { Messages::guessed() } else { Messages::new() },
+            messages: if guess {
+                Messages::guessed()
+            } else {
+                Messages::new()
+            },
             broken: false,
             dropped: false,
             guess,
@@ -145,7 +149,12 @@ impl Open {
         let mut out = Vec::new();
         for (at, octets) in pieces {
             let known = usize::try_from(out.len() as i64 - at);
-            out.extend(known.ok().and_then(|known| octets.get(known..)).unwrap_or(&[]));
+            out.extend(
+                known
+                    .ok()
+                    .and_then(|known| octets.get(known..))
+                    .unwrap_or(&[]),
+            );
         }
         out
     }

@@ -96,7 +96,11 @@ pub fn status(summary: &Summary) -> u8 {
     }
 }
 
-fn dump(source: impl io::Read + Send, args: &Args, out: &mut impl Write) -> Result<Summary, DumpError> {
+fn dump(
+    source: impl io::Read + Send,
+    args: &Args,
+    out: &mut impl Write,
+) -> Result<Summary, DumpError> {
     let mut inspector = Inspector::new();
     let mut printer = Printer {
         args,

@@ -21,7 +21,10 @@ pub(crate) fn check_framing(arrival: &Arrival, faults: &mut Vec<Fault>) {
     }
     if arrival.ulpdu_len > MULPDU_MAX {
         let len = arrival.ulpdu_len;
-        faults.push(("F04", format!("ULPDU_Length is {len}, {MULPDU_MAX} is the most")));
+        faults.push((
+            "F04",
+            format!("ULPDU_Length is {len}, {MULPDU_MAX} is the most"),
+        ));
     }
     if arrival.bad_pad {
         let pad = arrival.pad;
@@ -138,7 +141,10 @@ fn check_opcode(info: &HeaderInfo, opcode: Opcode, faults: &mut Vec<Fault>) {
             faults.push(("R03", format!("{operation} in an untagged segment")));
         }
         (TargetInfo::Untagged { qn, .. }, Some(due)) if qn != due => {
-            faults.push(("R03", format!("{operation} on queue {qn}, {due} is its queue")));
+            faults.push((
+                "R03",
+                format!("{operation} on queue {qn}, {due} is its queue"),
+            ));
         }
         _ => {}
     }
@@ -146,7 +152,11 @@ fn check_opcode(info: &HeaderInfo, opcode: Opcode, faults: &mut Vec<Fault>) {
         && ulp_word != 0
         && !opcode.invalidates()
     {
-        let rule = if opcode.bits() < Opcode::IMMEDIATE.bits() { "R05" } else { "X02" };
+        let rule = if opcode.bits() < Opcode::IMMEDIATE.bits() {
+            "R05"
+        } else {
+            "X02"
+        };
         faults.push((rule, format!("RsvdULP of {operation} is {ulp_word:#010x}")));
     }
 }

@@ -131,7 +131,10 @@ fn check_depths(asked: WordsInfo, got: WordsInfo, rejected: bool, faults: &mut V
     let beyond = asked.ird != NO_NEGOTIATION && got.ord != NO_NEGOTIATION && got.ord > asked.ird;
     if beyond && !rejected {
         let (ord, ird) = (got.ord, asked.ird);
-        faults.push(("E08", format!("the Reply's ORD {ord} exceeds the IRD {ird}")));
+        faults.push((
+            "E08",
+            format!("the Reply's ORD {ord} exceeds the IRD {ird}"),
+        ));
     }
     if (asked.ird == NO_NEGOTIATION) != (got.ord == NO_NEGOTIATION) && !rejected {
         let text = format!("IRD {:#x} is answered by ORD {:#x}", asked.ird, got.ord);

@@ -162,14 +162,22 @@ impl fmt::Display for Summary {
             "CRC: {} checked, {} absent, {} present but not in use, {} bad",
             self.crc.checked, self.crc.absent, self.crc.unused, self.crc.bad
         )?;
-        writeln!(f, "FPDUs complete before a hole closed: {}", self.placed_early)?;
+        writeln!(
+            f,
+            "FPDUs complete before a hole closed: {}",
+            self.placed_early
+        )?;
         for (name, operations) in &self.operations {
             let (messages, octets) = (operations.messages, operations.octets);
             writeln!(f, "{name}: {messages} messages, {octets} octets")?;
         }
         table(f, "violations", &self.violations)?;
         if !self.guessed_violations.is_empty() {
-            table(f, "violations, if the guess is right", &self.guessed_violations)?;
+            table(
+                f,
+                "violations, if the guess is right",
+                &self.guessed_violations,
+            )?;
         }
         Ok(())
     }
@@ -187,7 +195,10 @@ impl Summary {
         }
         if self.given_up > 0 {
             let given_up = self.given_up;
-            writeln!(f, "{given_up} connections were not followed: too many at a time")?;
+            writeln!(
+                f,
+                "{given_up} connections were not followed: too many at a time"
+            )?;
         }
         if self.guessed > 0 {
             writeln!(f, "{} FPDUs are guessed", self.guessed)?;

@@ -22,6 +22,14 @@ fn data(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The objects of an output in JSON.
+fn lines(out: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(out).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 fn dump(name: &str) -> (Summary, Vec<Value>) {
     let args = Args {
         capture: data(&format!("{name}.pcap")),
@@ -30,7 +38,7 @@ fn dump(name: &str) -> (Summary, Vec<Value>) {
     };
     let mut out = Vec::new();
     let summary = run(&args, &mut out).unwrap();
-    (summary, common::lines(&out))
+    (summary, lines(&out))
 }
 
 /// Only what a reader of the capture could not change: counts, and the violations with an example.
@@ -52,7 +60,11 @@ fn violations_are_those_written_down() {
         let expected = std::fs::read_to_string(data(&format!("{name}.expected.json"))).unwrap();
         let expected: Value = serde_json::from_str(&expected).unwrap();
         assert_eq!(gist(&summary), expected, "{name}");
-        assert_eq!(status(&summary) == VIOLATIONS, name != "siw-rping", "{name}");
+        assert_eq!(
+            status(&summary) == VIOLATIONS,
+            name != "siw-rping",
+            "{name}"
+        );
         let last = lines.last().unwrap();
         assert_eq!(last["kind"], "summary");
         assert_eq!(last["fpdus"], json!(summary.fpdus));

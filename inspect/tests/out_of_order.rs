@@ -23,7 +23,11 @@ impl Regions for NoRegions {
         Err(AtomicError::Misaligned)
     }
     fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
-        if stag == STAG { Ok(()) } else { Err(AccessError::InvalidStag) }
+        if stag == STAG {
+            Ok(())
+        } else {
+            Err(AccessError::InvalidStag)
+        }
     }
 }
 
@@ -88,7 +92,11 @@ impl Arrivals for Sink {
             }
             Target::Control => panic!("no control message was sent"),
         }
-        assert_eq!(self.placed.insert(position, (header, len)), None, "placed once");
+        assert_eq!(
+            self.placed.insert(position, (header, len)),
+            None,
+            "placed once"
+        );
         self.last = Some(position);
     }
 
@@ -124,7 +132,9 @@ fn stream(messages: &[(bool, u32)], markers: bool, mulpdu: u16) -> (Vec<u8>, Vec
     let mut framer = Framer::new(markers, true);
     let (mut wire, mut fpdus, mut msn) = (Vec::new(), Vec::new(), 0);
     for (index, &(write, len)) in messages.iter().enumerate() {
-        let payload: Vec<u8> = (0..len).map(|at| (at as usize * 7 + index * 31) as u8).collect();
+        let payload: Vec<u8> = (0..len)
+            .map(|at| (at as usize * 7 + index * 31) as u8)
+            .collect();
         let mut segmenter = if write {
             // Each to octets of its own: where Writes overlap, placement has no order, and the
             // result none that could be compared (R27).
@@ -140,8 +150,13 @@ fn stream(messages: &[(bool, u32)], markers: bool, mulpdu: u16) -> (Vec<u8>, Vec
             let mut head = [0; UNTAGGED_LEN];
             let head_len = segment.header.encode(&mut head);
             let start = framer.position();
-            let mut sink = Wire { payload: &payload, out: Vec::new() };
-            framer.frame(&head[..head_len], segment.payload, &mut sink).unwrap();
+            let mut sink = Wire {
+                payload: &payload,
+                out: Vec::new(),
+            };
+            framer
+                .frame(&head[..head_len], segment.payload, &mut sink)
+                .unwrap();
             wire.append(&mut sink.out);
             fpdus.push((start, framer.position()));
         }
@@ -153,7 +168,9 @@ fn stream(messages: &[(bool, u32)], markers: bool, mulpdu: u16) -> (Vec<u8>, Vec
 fn knowable(fpdus: &[(u64, u64)], seen: &[bool], markers: bool) -> usize {
     let mut previous = true;
     let known = fpdus.iter().filter(|&&(start, end)| {
-        let whole = seen[start as usize..end as usize].iter().all(|&octet| octet);
+        let whole = seen[start as usize..end as usize]
+            .iter()
+            .all(|&octet| octet);
         let marked = markers && (start..end).any(|at| at % 512 == 0);
         previous = whole && (previous || marked);
         previous
@@ -163,7 +180,9 @@ fn knowable(fpdus: &[(u64, u64)], seen: &[bool], markers: bool) -> usize {
 
 fn shuffle<T>(items: &mut [T], mut seed: u64) {
     for end in (1..items.len()).rev() {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         items.swap(end, (seed >> 33) as usize % (end + 1));
     }
 }
@@ -228,6 +247,9 @@ fn a_hole_at_the_front_does_not_delay_placement() {
         receiver.receive(7, &wire[..100], &mut sink).unwrap();
         assert_eq!(sink.placed_early, placed);
         assert_eq!(sink.delivered.len(), fpdus.len());
-        println!("markers {markers}: {placed} of {} FPDUs placed before the hole closed", fpdus.len());
+        println!(
+            "markers {markers}: {placed} of {} FPDUs placed before the hole closed",
+            fpdus.len()
+        );
     }
 }

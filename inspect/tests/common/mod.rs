@@ -1,18 +1,10 @@
-//! What the tests share: JSON lines, and tshark as a second opinion.
+//! What the tests share: tshark as a second opinion.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-
-/// The objects of an output in JSON.
-pub(crate) fn lines(out: &[u8]) -> Vec<Value> {
-    let text = std::str::from_utf8(out).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
 
 /// Fields that both have, in this order: ULPDU_Length, L, opcode, STag, TO, QN, MSN, MO.
 const FIELDS: [&str; 8] = [
@@ -116,7 +108,16 @@ pub(crate) fn agrees_with_tshark(capture: &Path, lines: &[Value]) {
     }
     let (ours, theirs) = (ours(lines), tshark(capture));
     assert!(!ours.is_empty(), "{capture:?}");
-    let missing: Vec<_> = theirs.iter().filter(|(key, n)| ours.get(key) != Some(n)).collect();
-    let extra: Vec<_> = ours.iter().filter(|(key, n)| theirs.get(key) != Some(n)).collect();
-    assert!(missing.is_empty() && extra.is_empty(), "{capture:?}\ntshark {missing:?}\nours {extra:?}");
+    let missing: Vec<_> = theirs
+        .iter()
+        .filter(|(key, n)| ours.get(key) != Some(n))
+        .collect();
+    let extra: Vec<_> = ours
+        .iter()
+        .filter(|(key, n)| theirs.get(key) != Some(n))
+        .collect();
+    assert!(
+        missing.is_empty() && extra.is_empty(),
+        "{capture:?}\ntshark {missing:?}\nours {extra:?}"
+    );
 }
