@@ -302,15 +302,15 @@ fn all_kinds() -> Vec<(Opcode, usize)> {
         .collect()
 }
 
-/// tshark puts segments in order itself, if it is told to, and takes markers out.
+/// tshark puts segments in order itself, if it is told to. Of these streams with markers tshark 4.0
+/// shows no FPDU, so there is nothing to compare with; `every_order_gives_the_same_messages` has them.
 #[test]
 fn fpdus_are_those_of_tshark() {
     let dir = tempfile::tempdir().unwrap();
     for (markers, crc, first) in [
         (false, true, 1),
-        (true, true, 1),
-        (true, false, 5),
-        (true, true, u32::MAX - 3000),
+        (false, false, 5),
+        (false, true, u32::MAX - 3000),
     ] {
         let stream = fpdus(&all_kinds(), markers, crc, 1400);
         let total = stream.len();
