@@ -117,7 +117,9 @@ impl Deframer {
         }
     }
 
-    fn read_length(&self, buf: &[u8]) -> Option<u16> {
+    /// ULPDU_Length of the FPDU at the start of `buf`, legal or not; `None` if it is not there yet.
+    #[must_use]
+    pub fn read_length(&self, buf: &[u8]) -> Option<u16> {
         read_length(self.position, self.markers, buf)
     }
 }

@@ -365,7 +365,9 @@ impl SegmentReceiver {
             let mut marker = [0; MARKER_LEN];
             self.load(at, &mut marker);
             let pointer = u64::from(u16::from_be_bytes([marker[2], marker[3]]) & FPDUPTR_MASK);
-            let start = at.checked_sub(pointer).map(|length| fpdu_start(length, pointer));
+            let start = at
+                .checked_sub(pointer)
+                .map(|length| fpdu_start(length, pointer));
             if let Some(start) = start.filter(|&start| start >= run.start) {
                 return Some(start);
             }

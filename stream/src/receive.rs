@@ -67,7 +67,9 @@ impl Connection {
             Ok(Deframed::Fpdu(fpdu)) => fpdu,
             Ok(Deframed::Need(need)) => return (0, need),
             Err(error) => {
-                self.fail(error.into(), &[], 0, now);
+                // Only a Terminate for an oversized ULPDU says how long it is.
+                let ulpdu_len = link.deframer.read_length(buf).unwrap_or(0);
+                self.fail(error.into(), &[], ulpdu_len, now);
                 return (buf.len(), 0);
             }
         };

@@ -95,6 +95,17 @@ impl Seen {
         }
     }
 
+    /// One of these may be blamed, whichever it is: which one was too many is the target's choice.
+    pub(crate) fn blame_among(&mut self, ulpdus: &[Vec<u8>]) {
+        let message = self.terminate.as_deref().and_then(Terminate::parse);
+        if let Some(header) = message.and_then(|message| message.ddp_header) {
+            let found = ulpdus
+                .iter()
+                .find(|ulpdu| ulpdu.starts_with(header.octets()));
+            self.blamed = found.cloned().unwrap_or_default();
+        }
+    }
+
     /// Takes a ULPDU that the target sent.
     pub(crate) fn hear(&mut self, ulpdu: Vec<u8>) {
         if self.terminate.is_some() {
@@ -155,15 +166,12 @@ impl Seen {
         if let Some(broken) = &self.broken {
             return Err(format!("{broken}; {}", self.describe()));
         }
-        let mut reason = None;
         for due in due {
-            match self.meets(due) {
-                Ok(Some(remarks)) => return Ok(remarks),
-                Ok(None) => {}
-                Err(wrong) => reason = Some(wrong),
+            if let Some(remarks) = self.meets(due)? {
+                return Ok(remarks);
             }
         }
-        Err(reason.unwrap_or_else(|| self.describe()))
+        Err(self.describe())
     }
 
     /// `Ok(None)` when the answer is of another kind.

@@ -36,10 +36,10 @@ fn add_at(msn: u32, stag: u32, to: u64) -> Vec<u8> {
     atomic(msn, &request)
 }
 
-/// The old word, out of the next message.
-fn old_word(conn: &mut Conn, msn: u32) -> Option<u64> {
+/// The old word, out of the next message: the `nth` Atomic Response, to request `msn`.
+fn old_word(conn: &mut Conn, nth: u32, msn: u32) -> Option<u64> {
     let ulpdu = conn.message()?;
-    let due = untagged(Opcode::ATOMIC_RESPONSE, At::whole(3, msn), 0, b"");
+    let due = untagged(Opcode::ATOMIC_RESPONSE, At::whole(3, nth), 0, b"");
     let is_response = ulpdu.starts_with(&due);
     conn.seen().require(
         is_response,
@@ -72,9 +72,9 @@ fn works() -> Vec<Case> {
             |bench| {
                 let mut conn = bench.connected()?;
                 conn.say(&fetch_add(bench, 1, 2048));
-                let first = old_word(&mut conn, 1);
+                let first = old_word(&mut conn, 1, 1);
                 conn.say(&altered(fetch_add(bench, 2, 2048), UNTAGGED_LEN, |_| 0xff));
-                let second = old_word(&mut conn, 2);
+                let second = old_word(&mut conn, 2, 2);
                 conn.request_msn = 3;
                 let (Some(first), Some(second)) = (first, second) else {
                     return Ok(conn.listen());
@@ -107,7 +107,7 @@ fn works() -> Vec<Case> {
                         },
                     };
                     conn.say(&atomic(msn, &request));
-                    old_word(&mut conn, msn)
+                    old_word(&mut conn, msn, msn)
                 };
                 let Some(word) = swap(1, 0x0123) else {
                     return Ok(conn.listen());
@@ -134,7 +134,7 @@ fn works() -> Vec<Case> {
                 ]);
                 conn.request_msn = 3;
                 let read = conn.response(5000).is_some();
-                if !read || old_word(&mut conn, 1).is_none() {
+                if !read || old_word(&mut conn, 1, 2).is_none() {
                     return Ok(conn.listen());
                 }
                 Ok(bench.prove(conn))

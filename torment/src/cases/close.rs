@@ -3,6 +3,7 @@
 use uwarp_rdmap::{Layer, Opcode};
 
 use super::provoke;
+use crate::bench::Dial;
 use crate::case::{Case, Need};
 use crate::conn::Conn;
 use crate::profile::{Favour, RegionKind};
@@ -196,7 +197,7 @@ fn fins() -> Vec<Case> {
             "a FIN before the first FPDU",
             &[Due::Close],
             |bench| {
-                let (mut conn, _) = bench.dial(&crate::bench::Dial::default())?;
+                let (mut conn, _) = bench.dial(&Dial::default())?;
                 conn.half_close();
                 Ok(conn.listen())
             },
@@ -223,7 +224,9 @@ fn fins() -> Vec<Case> {
             "a FIN while the target has something to say: it says it",
             &[Due::Works],
             |bench| {
-                let mut conn = bench.asking(Favour::TalkFirst)?;
+                let (mut conn, _) = bench.dial(&Dial::asking(Favour::TalkFirst))?;
+                conn.expect_quiet("the responder spoke before the first FPDU (U18)");
+                conn.hello();
                 conn.half_close();
                 let said = conn.message().is_some();
                 let mut seen = conn.listen();

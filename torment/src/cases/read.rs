@@ -373,16 +373,8 @@ fn limits() -> Vec<Case> {
                 let count = u32::from(bench.profile.ird) + 32;
                 let requests = flood(bench, count);
                 conn.say_together(&requests);
-                // The one to blame is the first beyond what the target could have answered.
                 let mut seen = conn.listen();
-                let blamed = seen
-                    .terminate
-                    .as_deref()
-                    .and_then(|octets| octets.get(6..24));
-                let found = requests
-                    .iter()
-                    .find(|request| blamed.is_some_and(|blamed| request.starts_with(blamed)));
-                seen.blamed = found.cloned().unwrap_or_default();
+                seen.blame_among(&requests);
                 Ok(seen)
             },
         )
