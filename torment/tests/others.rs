@@ -163,7 +163,7 @@ fn a_wrong_code_is_told_from_the_right_one() {
 #[test]
 fn noise_is_a_deviation_and_no_crash() {
     let address = toy(|mut stream| {
-        let noise: Vec<u8> = (0..100_000u32).map(|at| (at * 7919 >> 5) as u8).collect();
+        let noise: Vec<u8> = (0..100_000u32).map(|at| ((at * 7919) >> 5) as u8).collect();
         let _ = stream.write_all(&noise);
         swallow(stream);
     });

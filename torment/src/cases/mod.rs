@@ -4,6 +4,7 @@ mod answers;
 mod atomic;
 mod call;
 mod close;
+mod deliver;
 mod framing;
 mod invalidate;
 mod markers;
@@ -28,23 +29,16 @@ pub(crate) fn all() -> Vec<Case> {
         markers::cases(),
         tagged::cases(),
         send::cases(),
+        deliver::cases(),
         read::cases(),
         atomic::cases(),
         invalidate::cases(),
         answers::cases(),
         close::cases(),
     ]
-    .concat_all()
-}
-
-trait ConcatAll {
-    fn concat_all(self) -> Vec<Case>;
-}
-
-impl<const N: usize> ConcatAll for [Vec<Case>; N] {
-    fn concat_all(self) -> Vec<Case> {
-        self.into_iter().flatten().collect()
-    }
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A connection on which the target may speak, some mischief, and what comes of it.
@@ -131,6 +125,7 @@ mod tests {
             .collect();
         // Not here: 0/0/xx, 0/1/ff and 0/2/08 are failures of the target's own; 2/0/01 has no
         // connection left to travel on, and 2/0/04 none yet.
+        #[rustfmt::skip]
         let all = [
             (0, 1, 0),
             (0, 1, 1),
