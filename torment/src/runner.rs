@@ -343,3 +343,61 @@ fn difference(before: &[u8], after: &[u8]) -> String {
         None => format!("{} octets before, {} after", before.len(), after.len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seen::Due;
+    use crate::wire::write;
+
+    fn run(target: &Target) -> Run {
+        Run {
+            bench: Bench {
+                address: target.local_addr(),
+                profile: target.profile(),
+                patience: Patience {
+                    answer: Duration::from_secs(5),
+                    quiet: Duration::from_millis(10),
+                },
+            },
+            deadline: Instant::now() + Duration::from_secs(60),
+            refusals: 0,
+            damage: 0,
+        }
+    }
+
+    /// A proper Write, in a case that says that nothing may change.
+    fn writing(guard: Option<RegionKind>) -> Case {
+        let mut case = Case::new("", &[], "", &[Due::Works], |bench| {
+            let mut conn = bench.connected()?;
+            let place = bench.place(RegionKind::Open);
+            conn.say(&write(place.stag, place.to + 100, &[0; 3]));
+            Ok(bench.prove(conn))
+        });
+        case.guard = guard;
+        case
+    }
+
+    #[test]
+    fn what_is_placed_where_it_must_not_be_is_seen() {
+        let target = Target::start("127.0.0.1:0").unwrap();
+        let mut run = run(&target);
+        let guarded = run.play(&writing(Some(RegionKind::Open)));
+        assert_eq!(guarded.verdict, Verdict::Deviates);
+        assert!(
+            guarded.came.contains("3 octets, the first at 100"),
+            "{guarded:?}"
+        );
+        assert_eq!(run.play(&writing(None)).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn what_comes_after_the_time_limit_is_skipped() {
+        let target = Target::start("127.0.0.1:0").unwrap();
+        let mut run = run(&target);
+        run.deadline = Instant::now();
+        let row = run.play(&writing(None));
+        assert_eq!(row.verdict, Verdict::Skipped);
+        assert!(row.came.contains("time limit"));
+    }
+}

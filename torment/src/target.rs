@@ -127,6 +127,8 @@ fn options(domain: &Domain) -> Options {
 struct Offered {
     kind: RegionKind,
     region: Region,
+    /// What was in it at first.
+    contents: Vec<u8>,
     place: Place,
 }
 
@@ -280,7 +282,7 @@ impl Offered {
     fn is_changed(&self) -> bool {
         let mut seen = vec![0; self.region.len()];
         let readable = self.region.read_at(0, &mut seen).is_ok();
-        !readable || seen != pattern(self.kind, seen.len())
+        !readable || seen != self.contents
     }
 }
 
@@ -292,7 +294,8 @@ fn offer(kind: RegionKind, domain: &Domain, other: &Socket) -> Result<Offered, F
         _ => 4096,
     };
     let mut memory = Memory::zeroed(len)?;
-    memory.copy_from_slice(&pattern(kind, len));
+    let contents = pattern(kind, len);
+    memory.copy_from_slice(&contents);
     let region = match kind {
         RegionKind::Open | RegionKind::Revoked => domain.register(memory, everything)?,
         RegionKind::Steady => domain.register(memory, Rights::REMOTE_READ)?,
@@ -310,6 +313,7 @@ fn offer(kind: RegionKind, domain: &Domain, other: &Socket) -> Result<Offered, F
     Ok(Offered {
         kind,
         region,
+        contents,
         place: Place {
             stag: stag.0,
             to,
