@@ -12,6 +12,7 @@ mod read;
 mod request;
 mod rtr;
 mod send;
+mod slow;
 mod tagged;
 
 use crate::bench::Bench;
@@ -23,6 +24,7 @@ use crate::seen::Seen;
 pub(crate) fn all() -> Vec<Case> {
     [
         request::cases(),
+        slow::cases(),
         rtr::cases(),
         call::cases(),
         framing::cases(),
