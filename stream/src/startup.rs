@@ -82,14 +82,12 @@ impl Connection {
     /// # Errors
     /// When `private_data` is too long, or there is no Request to accept.
     pub fn accept(&mut self, private_data: &[u8], now: Instant) -> Result<(), AnswerError> {
-        let Startup::Deciding(request) = &self.startup else {
-            return Err(AnswerError::NoRequest);
-        };
-        let (reply, agreement) = negotiate::accept(&self.config.policy, request, private_data)?;
+        let request = self.undecided()?.clone();
+        let (reply, agreement) = negotiate::accept(&self.config.policy, &request, private_data)?;
         self.frame = Some(reply.encode()?);
         let established = Established {
             agreement,
-            private_data: request.private_data.clone(),
+            private_data: request.private_data,
         };
         // An application that speaks first depends on the RTR frame; without peer-to-peer mode the
         // initiator may take as long as it likes.
@@ -118,15 +116,22 @@ impl Connection {
         private_data: &[u8],
         required_ord: Option<u16>,
     ) -> Result<(), AnswerError> {
-        let Startup::Deciding(request) = &self.startup else {
-            return Err(AnswerError::NoRequest);
-        };
+        let request = self.undecided()?;
         let reply = negotiate::reject(&self.config.policy, request, private_data, required_ord)?;
         self.frame = Some(reply.encode()?);
         self.startup = Startup::Done;
         self.receiving = Receiving::Ended;
         self.verdict = Some(End::Aborted);
         Ok(())
+    }
+
+    /// The Request that waits for an answer. A connection that has ended while it waited, as one with
+    /// octets behind its Request does (G13), has none.
+    fn undecided(&self) -> Result<&PeerRequest, AnswerError> {
+        match &self.startup {
+            Startup::Deciding(request) if !self.over => Ok(request),
+            _ => Err(AnswerError::NoRequest),
+        }
     }
 
     /// Whether our rejecting Reply has been written; then the connection is over.
