@@ -83,14 +83,14 @@ fn files(address: &str, source: &mut Source, terms: &Terms) -> Result<Moved, Fai
     let bar = progress("Write", source.size());
     let written = transfer::push(&mut session, NAME, source, terms.patience, &bar)
         .map_err(failed("cannot move the data by RDMA Write"))?;
-    bar.finish_and_clear();
+    drop(bar);
     report("Write", &written)?;
 
     let bar = progress("Read", source.size());
     let mut sink = Sink::Discard;
     let read = transfer::pull(&mut session, NAME, &mut sink, terms.patience, &bar)
         .map_err(failed("cannot move the data back by RDMA Read"))?;
-    bar.finish_and_clear();
+    drop(bar);
     report("Read", &read)?;
     transfer::compare(written.digest, read.digest)
         .map_err(failed("what was read is not what was written"))?;

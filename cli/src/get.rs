@@ -34,7 +34,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let moved = pull(&mut session, &args.name, &mut sink, terms.patience, &bar)
         .map_err(|error| Failure::new(&what, &error, error.remedy()))?;
     partial.publish(file_name).map_err(cannot_store)?;
-    bar.finish_and_clear();
+    drop(bar);
     take_leave(session);
     say(format_args!(
         "got {}: {}",

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<(), Failure> {
     let bar = progress("put", source.size());
     let moved = push(&mut session, name, &mut source, terms.patience, &bar)
         .map_err(|error| Failure::new(&what, &error, error.remedy()))?;
-    bar.finish_and_clear();
+    drop(bar);
     take_leave(session);
     say(format_args!("put {name}: {}", summary(&moved)))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 use std::io::{self, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::error::Failure;
 
@@ -21,11 +21,13 @@ pub(crate) fn complain(failure: &Failure) {
     let _ = writeln!(io::stderr().lock(), "uwarp: {failure}");
 }
 
-/// A progress bar on standard error, which shows only on a terminal.
+/// A progress bar on standard error, which shows only on a terminal and goes when it is dropped.
 pub(crate) fn progress(what: &'static str, octets: u64) -> ProgressBar {
     let template =
         "{msg:6} [{bar:40}] {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
-    let bar = ProgressBar::new(octets).with_message(what);
+    let bar = ProgressBar::new(octets)
+        .with_message(what)
+        .with_finish(ProgressFinish::AndClear);
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,

@@ -176,7 +176,7 @@ impl Link {
     /// When the next octets arrive that are not there yet.
     #[must_use]
     pub fn next_arrival(&self, now: Instant) -> Option<Instant> {
-        let arrivals = self.bursts.iter().map(|burst| burst.arrives);
-        arrivals.into_iter().find(|arrives| *arrives > now)
+        let mut arrivals = self.bursts.iter().map(|burst| burst.arrives);
+        arrivals.find(|arrives| *arrives > now)
     }
 }

@@ -222,12 +222,12 @@ impl World {
         posted || self.could_post(side)
     }
 
+    /// Whether something is left to post that nothing else will bring to pass.
     fn could_post(&self, side: usize) -> bool {
-        let limits = &self.pair.hosts[side];
         let program = &self.programs[side];
-        let open = limits.end.is_none();
-        open && (!program.receives_due.is_empty() && program.receives.is_empty()
-            || program.works.is_empty() && self.next_op(side).is_some())
+        let receive = !program.receives_due.is_empty() && program.receives.is_empty();
+        let work = self.next_op(side).is_some() && program.works.is_empty();
+        receive || work
     }
 
     fn post_receive(&mut self, side: usize) -> bool {
