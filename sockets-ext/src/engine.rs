@@ -11,7 +11,7 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use mio::Registry;
 use mio::net::TcpStream;
-use uwarp_ddp::{Access, AccessError, Peer, Stag};
+use uwarp_ddp::{Access, AccessError, Peer, Rights, Stag};
 use uwarp_mpa::Octets;
 use uwarp_rdmap::atomic::ATOMIC_WORD;
 use uwarp_rdmap::{
@@ -779,9 +779,12 @@ impl Memory for EngineMemory<'_> {
     ) -> Result<Source<Self::Handle>, AccessError> {
         let table = self.domain.table();
         let place = table.check(self.peer, stag, to, len, Access::Read)?;
+        let writes = Rights::REMOTE_WRITE | Rights::REMOTE_ATOMIC;
+        let volatile = (table.get(stag)).is_some_and(|(terms, _)| terms.rights.intersects(writes));
         Ok(Source {
             handle: Arc::clone(place.handle()),
             offset: place.offset(),
+            volatile,
         })
     }
 

@@ -145,3 +145,30 @@ fn a_source_that_changes_while_it_is_read_does_not_end_the_connection() {
     });
     assert_eq!((client.socket.end(), server.socket.end()), (None, None));
 }
+
+/// A Write may land in memory that an earlier Read is still being answered from; what the Read then
+/// fetches is a mixture, but the CRC is of what is sent (RFC 5040 s5.5, R27).
+#[test]
+fn a_write_behind_a_read_of_the_same_memory() {
+    const LEN: usize = 200_000;
+    let (client, server) = pair();
+    let rights = Rights::REMOTE_READ | Rights::REMOTE_WRITE;
+    let target = server.shared(vec![0; LEN], rights);
+    let (sink, source) = (client.local(vec![0; LEN]), client.local(noise(LEN, 7)));
+    for round in 0..50 {
+        let list = [sink.slice(..).unwrap()];
+        client
+            .socket
+            .post_read(2 * round, &list, remote(&target))
+            .unwrap();
+        let list = [source.slice(..).unwrap()];
+        client
+            .socket
+            .post_write(2 * round + 1, &list, remote(&target))
+            .unwrap();
+    }
+    for id in 0..100 {
+        client.done(id);
+    }
+    client.socket.close().unwrap();
+}

@@ -13,6 +13,8 @@ pub struct Source<H> {
     pub handle: H,
     /// Offset of the first octet in the region.
     pub offset: u64,
+    /// Peers may write to the region, so that it may change while it is being sent.
+    pub volatile: bool,
 }
 
 /// The driver's registered memory, as seen by one connection.

@@ -16,9 +16,10 @@ use crate::event::End;
 use crate::fault::Fault;
 use crate::memory::{Memory, Source};
 
-/// Read Responses up to this many octets are copied when they are framed, if there is a CRC: their
-/// source may be written to at any moment, and a change between the CRC and the write would end the
-/// connection at the peer. A longer one is sent in place; its source must hold still.
+/// Read Responses up to this many octets are copied when they are framed, if there is a CRC, and so are
+/// those from a region that peers may write to: a change between the CRC and the write would end the
+/// connection at the peer, who may well have posted a Write behind its Read. Longer ones from other
+/// regions are sent in place; the program that serves them holds them still.
 const SNAPSHOT_MAX: u32 = 4096;
 
 /// A batch with this many pieces is full, whatever its length: a vectored write takes no more.
@@ -132,7 +133,9 @@ impl Connection {
             }
         };
         let snapshot = match &payload {
-            Resolved::Region(source, len) if link.agreement.crc && *len <= SNAPSHOT_MAX => {
+            Resolved::Region(source, len)
+                if link.agreement.crc && (source.volatile || *len <= SNAPSHOT_MAX) =>
+            {
                 Some((source, *len))
             }
             _ => None,

@@ -191,6 +191,7 @@ impl Memory for Ram {
         Ok(Source {
             handle: *place.handle(),
             offset: place.offset(),
+            volatile: false,
         })
     }
 

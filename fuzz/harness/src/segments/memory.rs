@@ -275,7 +275,11 @@ impl Memory for Arena {
         let (handle, offset) = (*place.handle(), place.offset());
         let at = handle + offset as usize;
         self.get(at..at + len as usize);
-        Ok(Source { handle, offset })
+        Ok(Source {
+            handle,
+            offset,
+            volatile: false,
+        })
     }
 
     fn atomic(
