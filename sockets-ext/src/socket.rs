@@ -333,6 +333,8 @@ impl Socket {
         let outcome = self.link.wait_state(None, |state| match &mut state.phase {
             Phase::Starting | Phase::Requested(_) => None,
             Phase::Established => Some(Ok(())),
+            // A peer may be done with a connection before we have looked at it once.
+            Phase::Over(_) if self.link.established().is_some() => Some(Ok(())),
             Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
             Phase::Rejected {
                 private_data,
