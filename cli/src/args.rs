@@ -63,6 +63,16 @@ pub(crate) enum Command {
     /// Both ends are processes of this command's own, on loopback. RDMA and plain TCP take turns, round by
     /// round, and the medians of the rounds are compared.
     Bench(BenchArgs),
+    /// Follow the iWARP connections in a capture (pcap or pcapng), and name the rules that are broken.
+    ///
+    /// The exit status is 0 when no rule is broken, 3 when one is, 1 when the capture cannot be read.
+    Dump(uwarp_inspect::Args),
+    /// Play the broken peer against an iWARP implementation: one case for each rule.
+    ///
+    /// What the cases need of it is offered by `uwarp target`; for other programs it is given in a file.
+    Torment(uwarp_torment::Args),
+    /// Offer a target with everything that `torment` needs.
+    Target(uwarp_torment::TargetArgs),
     /// The listening process of `demo`.
     #[command(name = "demo-listener", hide = true)]
     DemoListener(DemoListenerArgs),

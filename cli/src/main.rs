@@ -20,6 +20,7 @@ mod transfer;
 mod units;
 mod wire;
 
+use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     log(&args.command);
     match run(&args.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             report::complain(&failure);
             ExitCode::FAILURE
@@ -40,16 +41,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> Result<(), Failure> {
+fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Demo(args) => demo::run(args),
-        Command::Serve(args) => serve::run(args),
-        Command::Put(args) => put::run(args),
-        Command::Get(args) => get::run(args),
-        Command::Ping(args) => ping::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::DemoListener(args) => demo::listen(args),
-        Command::BenchPeer => bench::peer(),
+        Command::Demo(args) => demo::run(args)?,
+        Command::Serve(args) => serve::run(args)?,
+        Command::Put(args) => put::run(args)?,
+        Command::Get(args) => get::run(args)?,
+        Command::Ping(args) => ping::run(args)?,
+        Command::Bench(args) => bench::run(args)?,
+        Command::Dump(args) => return Ok(dump(args)),
+        Command::Torment(args) => return Ok(uwarp_torment::run(args)),
+        Command::Target(args) => return Ok(uwarp_torment::run_target(args)),
+        Command::DemoListener(args) => demo::listen(args)?,
+        Command::BenchPeer => bench::peer()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dump(args: &uwarp_inspect::Args) -> ExitCode {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match uwarp_inspect::run(args, &mut out) {
+        Ok(summary) => uwarp_inspect::status(&summary).into(),
+        Err(error) => {
+            eprintln!("uwarp: {error}");
+            uwarp_inspect::UNREADABLE.into()
+        }
     }
 }
 

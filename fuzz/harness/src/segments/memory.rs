@@ -225,7 +225,9 @@ impl Regions for Arena {
     }
 
     fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
-        let place = self.table.check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self
+            .table
+            .check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
         if place.offset().is_multiple_of(u64::from(ATOMIC_WORD)) {
             Ok(())
         } else {
@@ -289,7 +291,9 @@ impl Memory for Arena {
         operation: &AtomicOperation,
     ) -> Result<u64, AtomicError> {
         self.check_atomic(stag, to)?;
-        let place = self.table.check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self
+            .table
+            .check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
         let at = place.handle() + place.offset() as usize;
         let word = at..at + ATOMIC_WORD as usize;
         assert!(
