@@ -134,6 +134,7 @@ pub(crate) struct DemoListenerArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
     /// The directory whose files are served
+    #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     /// The address to listen on, as ADDRESS:PORT; 0.0.0.0:4977 serves other machines too
     #[arg(long, value_name = "ADDRESS", default_value_t = SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)))]

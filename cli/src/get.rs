@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::args::GetArgs;
 use crate::content::Sink;
 use crate::error::Failure;
-use crate::put::{connect, summary, take_leave};
+use crate::put::{connect, summary};
 use crate::report::{progress, say};
 use crate::store::Directory;
 use crate::transfer::pull;
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::new(&what, &error, error.remedy()))?;
     partial.publish(file_name).map_err(cannot_store)?;
     drop(bar);
-    take_leave(session);
+    session.leave();
     say(format_args!(
         "got {}: {}",
         plain(&args.name),

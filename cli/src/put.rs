@@ -30,7 +30,7 @@ pub(crate) fn run(args: &PutArgs) -> Result<(), Failure> {
     let moved = push(&mut session, name, &mut source, terms.patience, &bar)
         .map_err(|error| Failure::new(&what, &error, error.remedy()))?;
     drop(bar);
-    take_leave(session);
+    session.leave();
     say(format_args!("put {name}: {}", summary(&moved)))
 }
 
@@ -58,13 +58,6 @@ pub(crate) fn connect(peer: &str, terms: &Terms) -> Result<Session, Failure> {
         ConnectError::Setup(error) => Failure::setup(peer, &error),
         ConnectError::Session(error) => Failure::session(format!("cannot talk to {peer}"), &error),
     })
-}
-
-/// Closes a connection whose work is done, so that it does not matter how that goes.
-pub(crate) fn take_leave(session: Session) {
-    if let Err(error) = session.close() {
-        tracing::debug!(%error, "closing the connection failed");
-    }
 }
 
 /// What was moved, how fast, and its digest.

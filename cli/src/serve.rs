@@ -12,7 +12,6 @@ use uwarp::{Domain, Incoming, Listener};
 use crate::args::ServeArgs;
 use crate::echo;
 use crate::error::{Failure, file_remedy};
-use crate::put::take_leave;
 use crate::report::say;
 use crate::session::{ConnectError, Session};
 use crate::store::Directory;
@@ -175,7 +174,7 @@ impl Shared {
             Purpose::Files => {
                 let mut session = Session::accept(incoming, &self.domain, patience)?;
                 client::serve(self, &mut session)?;
-                take_leave(session);
+                session.leave();
                 Ok(())
             }
         }

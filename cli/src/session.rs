@@ -263,6 +263,13 @@ impl Session {
         }
     }
 
+    /// Closes a connection whose work is done, so that it does not matter how that goes.
+    pub(crate) fn leave(self) {
+        if let Err(error) = self.close() {
+            tracing::debug!(%error, "closing the connection failed");
+        }
+    }
+
     /// Closes in order.
     pub(crate) fn close(self) -> Result<(), SessionError> {
         match self.socket.close() {

@@ -60,20 +60,30 @@ impl Directory {
 
     /// Begins a new file.
     pub(crate) fn begin(&self) -> io::Result<Partial<'_>> {
-        let mode = Mode::from_bits_truncate(0o666);
-        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        // A file without a name is given one through /proc.
-        if Path::new("/proc/self/fd").exists()
-            && let Ok(file) = openat(&self.0, ".", flags | OFlag::O_TMPFILE, mode)
-        {
-            return Ok(Partial::new(self, file, None));
+        match self.begin_nameless() {
+            Some(partial) => Ok(partial),
+            None => self.begin_hidden(),
         }
+    }
+
+    /// A file without a name, if the file system has such files, and /proc is there to name it later.
+    fn begin_nameless(&self) -> Option<Partial<'_>> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_TMPFILE;
+        let file = openat(&self.0, ".", flags, NEW_FILE).ok()?;
+        let partial = Partial::new(self, file, None);
+        Path::new(&partial.own_path()).exists().then_some(partial)
+    }
+
+    fn begin_hidden(&self) -> io::Result<Partial<'_>> {
         let hidden = hidden_name();
-        let flags = flags | OFlag::O_CREAT | OFlag::O_EXCL;
-        let file = openat(&self.0, hidden.as_str(), flags, mode)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = openat(&self.0, hidden.as_str(), flags, NEW_FILE)?;
         Ok(Partial::new(self, file, Some(hidden)))
     }
 }
+
+/// The mode of a new file, less what the umask takes away.
+const NEW_FILE: Mode = Mode::from_bits_truncate(0o666);
 
 fn not_regular() -> io::Error {
     io::Error::new(
@@ -108,6 +118,10 @@ impl<'a> Partial<'a> {
         &self.file
     }
 
+    fn own_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
+    }
+
     /// Brings it to the disk and gives it its name, in place of what had that name.
     pub(crate) fn publish(mut self, name: &OsStr) -> io::Result<()> {
         self.file.sync_all()?;
@@ -127,10 +141,9 @@ impl<'a> Partial<'a> {
     /// Gives a nameless file a hidden name: unlike a rename, a link cannot replace a file.
     fn link(&self) -> io::Result<String> {
         let hidden = hidden_name();
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         linkat(
             AT_FDCWD,
-            own.as_str(),
+            self.own_path().as_str(),
             &self.directory.0,
             hidden.as_str(),
             AtFlags::AT_SYMLINK_FOLLOW,
@@ -173,30 +186,31 @@ mod tests {
         let path = tempfile::tempdir().unwrap();
         let directory = Directory::open(path.path()).unwrap();
         std::fs::write(path.path().join("new"), b"old").unwrap();
-        let partial = directory.begin().unwrap();
-        partial.file().write_all(b"whole").unwrap();
-        assert_eq!(std::fs::read(path.path().join("new")).unwrap(), b"old");
-        partial.publish(OsStr::new("new")).unwrap();
-        assert_eq!(names(path.path()), ["new"]);
-        let mut text = String::new();
-        let mut file = directory.file(OsStr::new("new")).unwrap();
-        file.read_to_string(&mut text).unwrap();
-        assert_eq!(text, "whole");
+        let begin = [Directory::begin, Directory::begin_hidden];
+        for (begin, contents) in begin.into_iter().zip(["nameless", "hidden"]) {
+            let before = std::fs::read(path.path().join("new")).unwrap();
+            let partial = begin(&directory).unwrap();
+            partial.file().write_all(contents.as_bytes()).unwrap();
+            assert_eq!(std::fs::read(path.path().join("new")).unwrap(), before);
+            partial.publish(OsStr::new("new")).unwrap();
+            assert_eq!(names(path.path()), ["new"]);
+            let mut text = String::new();
+            let mut file = directory.file(OsStr::new("new")).unwrap();
+            file.read_to_string(&mut text).unwrap();
+            assert_eq!(text, contents);
+        }
     }
 
     #[test]
     fn a_file_that_is_given_up_leaves_nothing() {
         let path = tempfile::tempdir().unwrap();
         let directory = Directory::open(path.path()).unwrap();
-        for hidden in [None, Some(".".to_owned() + "hidden")] {
-            let mut partial = directory.begin().unwrap();
-            if let Some(hidden) = hidden {
-                File::create(path.path().join(&hidden)).unwrap();
-                partial.hidden = Some(hidden);
-            }
-            drop(partial);
-            assert_eq!(names(path.path()), [""; 0]);
-        }
+        let hidden = directory.begin_hidden().unwrap();
+        assert_eq!(names(path.path()).len(), 1);
+        drop(hidden);
+        assert_eq!(names(path.path()), [""; 0]);
+        drop(directory.begin().unwrap());
+        assert_eq!(names(path.path()), [""; 0]);
     }
 
     #[test]
@@ -204,8 +218,12 @@ mod tests {
         let path = tempfile::tempdir().unwrap();
         std::fs::create_dir(path.path().join("taken")).unwrap();
         let directory = Directory::open(path.path()).unwrap();
-        let partial = directory.begin().unwrap();
-        assert!(partial.publish(OsStr::new("taken")).is_err());
+        for partial in [
+            directory.begin().unwrap(),
+            directory.begin_hidden().unwrap(),
+        ] {
+            assert!(partial.publish(OsStr::new("taken")).is_err());
+        }
         assert_eq!(names(path.path()), ["taken"]);
     }
 
