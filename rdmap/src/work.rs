@@ -80,16 +80,16 @@ impl Operation {
 pub enum OperationKind {
     /// A posted Send.
     Send,
-    /// Posted Immediate Data.
-    Immediate,
-    /// A posted atomic operation.
-    Atomic,
     /// A posted RDMA Write.
     Write,
     /// A posted RDMA Read.
     Read,
     /// A posted receive buffer.
     Receive,
+    /// Posted Immediate Data.
+    Immediate,
+    /// A posted atomic operation.
+    Atomic,
 }
 
 /// One posted request for the send queue.

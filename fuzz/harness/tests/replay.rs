@@ -103,6 +103,7 @@ fn segments_corpus_reaches_the_terminate_codes() {
     let expected = [
         ("read_of_a_revoked_region", "0/1/00"),
         ("revoked_while_it_is_read", "0/1/00"),
+        ("atomic_of_nothing", "0/1/00"),
         ("read_out_of_bounds", "0/1/01"),
         ("read_without_the_right", "0/1/02"),
         ("read_of_another_stream", "0/1/03"),

@@ -29,7 +29,7 @@ use peer::Peer;
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
     /// Successful completions of Sends, Writes, Reads and receives.
-    pub succeeded: [usize; 4],
+    pub succeeded: [usize; 6],
     /// Completions of another kind.
     pub flushed: usize,
     /// Octets of the peer's that have been placed.
