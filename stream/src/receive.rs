@@ -24,7 +24,9 @@ pub struct Received {
 }
 
 /// The DDP header and, of a control message, the whole segment.
-type Head = [u8; UNTAGGED_LEN + TERMINATE_MAX];
+type Head = [u8; HEAD_LEN];
+
+const HEAD_LEN: usize = UNTAGGED_LEN + TERMINATE_MAX;
 
 impl Connection {
     /// Takes octets that the peer sent: `buf` holds all that have been read and not yet consumed,
@@ -73,7 +75,7 @@ impl Connection {
             }
         };
         link.deframer.consume(&fpdu);
-        let mut head: Head = [0; _];
+        let mut head: Head = [0; HEAD_LEN];
         let head_len = fpdu.ulpdu_len().min(UNTAGGED_LEN);
         fpdu.copy_ulpdu(buf, 0..head_len, &mut head[..head_len]);
         if let Err(fault) = self.take_fpdu(buf, &fpdu, &mut head, memory, now) {
