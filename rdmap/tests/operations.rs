@@ -390,3 +390,36 @@ fn flushing_completes_everything_once_and_in_order() {
         Err(PostError::Closed)
     );
 }
+
+/// RFC 5040 s4.1 (R05): octets 2 to 5 of a control or Send header say something only where an STag is to
+/// be invalidated.
+#[test]
+fn unused_header_octets_are_zero() {
+    let read = Operation::Read {
+        stag: Stag(u32::MAX),
+        to: 0,
+    };
+    let plain = |solicited| Operation::Send {
+        solicited,
+        invalidate: None,
+    };
+    for operation in [plain(false), plain(true), read] {
+        let (mut a, _) = pair();
+        a.post(operation, b"x").unwrap();
+        assert_eq!(a.transmit().unwrap()[2..6], [0; 4], "{operation:?}");
+    }
+    let (mut a, _) = pair();
+    let invalidate = Some(Stag(0x0102_0304));
+    a.post(
+        Operation::Send {
+            solicited: true,
+            invalidate,
+        },
+        b"x",
+    )
+    .unwrap();
+    assert_eq!(a.transmit().unwrap()[2..6], [1, 2, 3, 4]);
+    let code = uwarp_rdmap::TerminateCode::new(uwarp_rdmap::Layer::Llp, 0, 2);
+    a.endpoint.terminate(uwarp_rdmap::Terminate::bare(code));
+    assert_eq!(a.transmit().unwrap()[2..6], [0; 4]);
+}

@@ -2,8 +2,9 @@
 
 use uwarp_ddp::{Stag, Untagged};
 use uwarp_mpa::Policy;
-use uwarp_rdmap::Opcode;
+use uwarp_rdmap::atomic::AtomicRequest;
 use uwarp_rdmap::header::ReadRequest;
+use uwarp_rdmap::{AtomicOperation, Opcode};
 use uwarp_tests::stranger::{
     SINK_STAG, fix_crc, raw_fpdu, read, send, single, tagged, untagged, write,
 };
@@ -334,4 +335,20 @@ fn an_invalidation_that_may_not_be() {
     let stag = Ground::new().shared;
     let solicited = with(of(stag), 1, 0x0f, Opcode::SEND_SOLICITED_INVALIDATE.bits());
     assert_refused(Ground::new(), &solicited, code(0, 1, 9), Carries::Ddp);
+}
+
+/// RFC 7306 s8.1 (X15): of an Atomic Request at fault the DDP header comes back, and no more.
+#[test]
+fn an_atomic_where_none_may_be() {
+    let request = AtomicRequest {
+        id: 1,
+        stag: UNKNOWN,
+        to: BASE,
+        operation: AtomicOperation::FetchAdd { add: 1, mask: 0 },
+    };
+    let ulpdu = untagged(single(Opcode::ATOMIC_REQUEST, 1, 1), &request.encode());
+    assert_refused(Ground::new(), &ulpdu, code(0, 1, 0), Carries::Ddp);
+    let mut unknown = ulpdu;
+    unknown[18 + 3] = 0x0f;
+    assert_refused(Ground::new(), &unknown, code(0, 2, 6), Carries::Ddp);
 }
