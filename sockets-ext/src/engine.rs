@@ -571,6 +571,7 @@ impl Engine {
             Event::Rejected {
                 private_data,
                 required_ord,
+                peer_ird,
             } => {
                 let stream = self.give_back(registry);
                 link.set_closed();
@@ -579,6 +580,7 @@ impl Engine {
                     state.phase = Phase::Rejected {
                         private_data,
                         required_ord,
+                        peer_ird,
                         stream,
                     }
                 });

@@ -54,6 +54,8 @@ pub enum Error {
         private_data: Vec<u8>,
         /// The ORD that the peer says it needs (RFC 6581 s9.1).
         required_ord: Option<u16>,
+        /// The IRD that the peer stated.
+        peer_ird: Option<u16>,
         /// The TCP connection.
         stream: TcpStream,
     },

@@ -27,6 +27,7 @@ pub(crate) enum Phase {
     Rejected {
         private_data: Vec<u8>,
         required_ord: Option<u16>,
+        peer_ird: Option<u16>,
         stream: Option<std::net::TcpStream>,
     },
     Over(End),

@@ -349,11 +349,13 @@ impl Socket {
             Phase::Rejected {
                 private_data,
                 required_ord,
+                peer_ird,
                 stream,
             } => Some(match stream.take() {
                 Some(stream) => Err(Error::Rejected {
                     private_data: std::mem::take(private_data),
                     required_ord: *required_ord,
+                    peer_ird: *peer_ird,
                     stream,
                 }),
                 None => Err(Error::SetupClosed),

@@ -153,6 +153,7 @@ fn a_rejection_gives_both_ends_their_tcp_connection_back() {
     let Error::Rejected {
         private_data,
         required_ord,
+        peer_ird,
         stream: mut far,
     } = refused
     else {
@@ -162,6 +163,7 @@ fn a_rejection_gives_both_ends_their_tcp_connection_back() {
         (&private_data[..], required_ord),
         (&b"not today"[..], Some(17))
     );
+    assert!(peer_ird.is_some());
     talk_plainly(&mut near, &mut far);
     // A second attempt on the same connection succeeds.
     let client = thread::spawn(move || far.set_ddp_mode(&options()));

@@ -20,6 +20,8 @@ pub enum Event {
         private_data: Vec<u8>,
         /// The ORD that the peer says it needs (RFC 6581 s9.1, E10).
         required_ord: Option<u16>,
+        /// The IRD that the peer stated (RFC 6581 s9.1, E07).
+        peer_ird: Option<u16>,
     },
     /// The peer has sent its last octet; sending is still possible (RFC 5041 s6.2.1, D30).
     PeerClosed,

@@ -141,11 +141,16 @@ impl Connection {
             && matches!(self.startup, Startup::Done)
             && self.frame.is_none();
         if rejecting && self.written == self.batched && !self.over {
-            self.step_aside(Vec::new(), None);
+            self.step_aside(Vec::new(), None, None);
         }
     }
 
-    fn step_aside(&mut self, private_data: Vec<u8>, required_ord: Option<u16>) {
+    fn step_aside(
+        &mut self,
+        private_data: Vec<u8>,
+        required_ord: Option<u16>,
+        peer_ird: Option<u16>,
+    ) {
         self.over = true;
         self.deadline = None;
         self.startup = Startup::Done;
@@ -154,6 +159,7 @@ impl Connection {
         self.events.push_back(Event::Rejected {
             private_data,
             required_ord,
+            peer_ird,
         });
     }
 
@@ -216,8 +222,8 @@ impl Connection {
             Ok(Conclusion::Rejected {
                 private_data,
                 peer_ord,
-                ..
-            }) => self.step_aside(private_data, peer_ord),
+                peer_ird,
+            }) => self.step_aside(private_data, peer_ord, peer_ird),
             Ok(Conclusion::Abort {
                 reason,
                 crc,

@@ -436,12 +436,14 @@ fn a_rejection_leaves_tcp_to_the_application() {
             Event::Rejected {
                 private_data,
                 required_ord,
+                peer_ird,
             },
         ] = &bench.events[..]
         else {
             panic!("{:?}", bench.events);
         };
         assert_eq!((private_data.as_slice(), *required_ord), (data, ord));
+        assert_eq!(peer_ird.is_some(), ord.is_some());
         assert!(bench.connection.is_over() && !bench.fin);
     }
 }
