@@ -322,3 +322,17 @@ fn a_socket_closes_when_its_peer_has_closed() {
     client.socket.close().unwrap();
     assert_eq!(server.to_the_end().1, End::Graceful);
 }
+
+/// RFC 5041 s6.2.1 (D28): closing has begun as soon as it is asked for.
+#[test]
+fn nothing_more_is_taken_once_closing_has_begun() {
+    let (client, server) = pair_with(|options| options, |options| options.half_close(true));
+    let words = client.local(b"late".to_vec());
+    let list = [words.slice(..).unwrap()];
+    client.socket.shutdown().unwrap();
+    let flags = SendFlags::default();
+    let refused = client.socket.post_send(1, &list, flags);
+    assert_eq!(refused, Err(PostError::Closed));
+    server.socket.close().unwrap();
+    assert_eq!(client.to_the_end(), (vec![], End::Graceful));
+}
