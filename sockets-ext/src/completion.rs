@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use uwarp_ddp::Stag;
@@ -61,9 +62,17 @@ struct Inner {
     /// `None` is a token that wakes a waiter: a socket of the queue has come to its end.
     ring: CompletionRing<Option<Completion>>,
     places: Credits,
+    /// A token is in the ring; there is never more than one, for which the ring has a place.
+    token: AtomicBool,
     capacity: u32,
     /// The process that made it.
     generation: u32,
+}
+
+impl Inner {
+    fn token_taken(&self) {
+        self.token.store(false, Ordering::Release);
+    }
 }
 
 impl std::fmt::Debug for CompletionQueue {
@@ -84,6 +93,7 @@ impl CompletionQueue {
             // One place more, for a token.
             ring: CompletionRing::with_capacity(capacity as usize + 1),
             places: Credits::new(capacity as usize),
+            token: AtomicBool::new(false),
             capacity,
             generation: crate::fork::generation(),
         }))
@@ -116,7 +126,7 @@ impl CompletionQueue {
                     *place = completion;
                     count += 1;
                 }
-                Some(None) => {}
+                Some(None) => self.0.token_taken(),
                 None => break,
             }
         }
@@ -137,6 +147,7 @@ impl CompletionQueue {
                 self.0.places.give(1);
                 return Some(completion);
             }
+            self.0.token_taken();
         }
     }
 
@@ -148,11 +159,17 @@ impl CompletionQueue {
     /// queue.
     pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
         self.check_owner()?;
-        let completion = self.0.ring.wait(timeout)?.flatten();
-        if completion.is_some() {
-            self.0.places.give(1);
+        match self.0.ring.wait(timeout)? {
+            Some(Some(completion)) => {
+                self.0.places.give(1);
+                Ok(Some(completion))
+            }
+            Some(None) => {
+                self.0.token_taken();
+                Ok(None)
+            }
+            None => Ok(None),
         }
-        Ok(completion)
     }
 
     /// A descriptor that is readable while completions wait, for the caller's own poll, select or
@@ -184,8 +201,10 @@ impl CompletionQueue {
 
     /// Wakes whoever waits, though there may be no completion.
     pub(crate) fn wake(&self) {
-        // When the ring is full there are completions, and nobody sleeps for long.
-        let _ = self.0.ring.push(None);
+        // Whoever takes a token looks at its socket afterwards, so that one serves all ends so far.
+        if !self.0.token.swap(true, Ordering::AcqRel) && self.0.ring.push(None).is_err() {
+            self.0.token_taken();
+        }
     }
 
     /// Waits for a while, at most until the deadline.

@@ -284,6 +284,10 @@ impl Region {
 
     /// Revokes remote access: when it has returned, no octet lands any more (RFC 5042 s6.2.2, S03).
     /// Local operations go on.
+    ///
+    /// Answers to Reads that have been framed before it may still leave, and then read the region as it
+    /// is: do not put secrets into it before [`deregister`](Self::deregister) has succeeded, which says
+    /// that nothing refers to the memory any more.
     pub fn revoke(&self) {
         let stag = Stag(self.stag.swap(0, Ordering::AcqRel));
         if self.domain.is_ours() {
@@ -299,7 +303,9 @@ impl Region {
     pub fn renew(&self) -> Result<Stag, RegisterError> {
         self.revoke();
         let stag = self.domain.issue(&self.memory, self.rights, self.scope)?;
-        self.stag.store(stag.0, Ordering::Release);
+        // Another thread may have renewed it meanwhile; only one STag is in force.
+        let other = Stag(self.stag.swap(stag.0, Ordering::AcqRel));
+        self.domain.table_mut().revoke(other);
         Ok(stag)
     }
 

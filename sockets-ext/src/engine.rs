@@ -626,10 +626,10 @@ impl Engine {
     /// The socket is the application's again.
     fn give_back(&mut self, registry: &Registry) -> Option<std::net::TcpStream> {
         let mut socket = self.socket.take()?;
+        crate::fork::forget(socket.as_fd());
         // The descriptor lives on, so closing does not take it out of the poll.
         registry.deregister(&mut socket).ok()?;
         let stream = std::net::TcpStream::from(OwnedFd::from(socket));
-        crate::fork::forget(stream.as_fd());
         stream.set_nonblocking(false).ok()?;
         Some(stream)
     }

@@ -39,13 +39,13 @@ impl Pending {
 
     /// A connection has a valid Request.
     pub(crate) fn announce(&self, link: &Arc<Link>) {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked at under the lock: a listener that is dropped takes what is ready after it has closed.
         if self.is_closed() {
+            drop(ready);
             return link.orphan();
         }
-        self.ready
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(Arc::clone(link));
+        ready.push_back(Arc::clone(link));
         self.changed.notify_one();
     }
 
@@ -175,11 +175,11 @@ impl Listener {
         let system = Error::system("cannot use the TCP listener");
         socket.set_nonblocking(true).map_err(&system)?;
         let address = socket.local_addr().map_err(&system)?;
-        crate::fork::guard(socket.as_fd());
         let worker = match &options.workers {
             Some(workers) => workers.next(),
             None => Workers::global()?.next(),
         };
+        crate::fork::guard(socket.as_fd());
         let pending = Arc::new(Pending {
             ready: Mutex::new(VecDeque::new()),
             changed: Condvar::new(),

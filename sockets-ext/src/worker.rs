@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixDatagram as StdUnixDatagram;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ impl Workers {
 impl Drop for Set {
     fn drop(&mut self) {
         for handle in &self.handles {
-            handle.tell(Message::Stop);
+            handle.stop();
         }
     }
 }
@@ -104,6 +104,10 @@ struct Shared {
     run: BelledRing<Arc<Link>, ControlBell>,
     listeners: Mutex<Vec<ListenerEntry>>,
     sockets: AtomicUsize,
+    /// The listeners are to be looked at.
+    review: AtomicBool,
+    /// The worker is to end.
+    stop: AtomicBool,
 }
 
 /// The UNIX socket to a worker, which wakes it from its poll.
@@ -150,6 +154,8 @@ impl WorkerHandle {
             run: BelledRing::new(SOCKETS_MAX, bell),
             listeners: Mutex::new(Vec::new()),
             sockets: AtomicUsize::new(0),
+            review: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
         });
         let worker =
             Worker::new(Arc::clone(&shared), UnixDatagram::from_std(inbox)).map_err(&system)?;
@@ -193,17 +199,23 @@ impl WorkerHandle {
 
     /// A listener is new, has been closed, or has a place free again.
     pub(crate) fn review_listeners(&self) {
+        self.0.review.store(true, Ordering::SeqCst);
         self.tell(Message::Listeners);
     }
 
-    /// Sends a message that must arrive: when the socket is full, waits until the worker has read.
+    /// Ends the worker once every socket that it serves is over.
+    fn stop(&self) {
+        self.0.stop.store(true, Ordering::SeqCst);
+        self.tell(Message::Stop);
+    }
+
+    /// Sends a message whose order stands in a flag already. When the socket is full the worker reads it
+    /// anyway, and looks at the flags when it has; so nobody waits here, least of all the worker itself.
     fn tell(&self, message: Message) {
-        while let Err(error) = self.0.run.bell().tell(message) {
-            if error.kind() != io::ErrorKind::WouldBlock {
-                tracing::error!(%error, "cannot reach a uwarp worker");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        if let Err(error) = self.0.run.bell().tell(message)
+            && error.kind() != io::ErrorKind::WouldBlock
+        {
+            tracing::error!(%error, "cannot reach a uwarp worker");
         }
     }
 }
@@ -295,11 +307,14 @@ impl Worker {
         let mut octets = [0; Message::LEN + 1];
         while let Ok(count) = self.inbox.recv(&mut octets) {
             match Message::decode(&octets[..count]) {
-                Some(Message::Wake) => {}
-                Some(Message::Listeners) => self.review_listeners(),
-                Some(Message::Stop) => self.stopping = true,
+                Some(Message::Wake | Message::Listeners | Message::Stop) => {}
                 None => tracing::warn!("a uwarp worker got a message that is none"),
             }
+        }
+        // After the messages: whoever found the socket full has set its flag before that.
+        self.stopping |= self.shared.stop.load(Ordering::SeqCst);
+        if self.shared.review.swap(false, Ordering::SeqCst) {
+            self.review_listeners();
         }
     }
 

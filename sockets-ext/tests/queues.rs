@@ -4,8 +4,10 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{LIMIT, Node, contents, eventually, noise, pair, pair_with, remote};
-use uwarp::{CompletionQueue, OperationKind, PostError, Rights, SendFlags, Workers};
+use common::{LIMIT, Node, contents, eventually, listen, noise, pair, pair_with, remote};
+use uwarp::{
+    CompletionQueue, Domain, OperationKind, Options, PostError, Rights, SendFlags, Workers, connect,
+};
 
 #[test]
 fn a_full_send_queue_loses_nothing() {
@@ -214,4 +216,34 @@ fn a_receive_posted_before_the_send_is_always_found() {
             client.done(id);
         }
     }
+}
+
+/// However many connections come and go, a shared queue has room for every completion.
+#[test]
+fn strangers_leave_room_in_a_shared_queue() {
+    let queue = CompletionQueue::new(3);
+    let domain = Domain::new();
+    let listener = listen(&Options::new(&domain).completion_queue(&queue));
+    for _ in 0..40 {
+        drop(std::net::TcpStream::connect(listener.local_addr()).unwrap());
+    }
+    let (near, far) = (Domain::new(), domain);
+    let inbox = far.register(vec![0; 4], Rights::empty()).unwrap();
+    let words = near.register(b"here".to_vec(), Rights::empty()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let socket = connect(listener.local_addr(), &Options::new(&near)).unwrap();
+            let list = [words.slice(..).unwrap()];
+            socket.post_send(1, &list, SendFlags::default()).unwrap();
+            socket.wait(Some(LIMIT)).unwrap();
+            socket.close().unwrap();
+        });
+        let incoming = listener.accept_timeout(LIMIT).unwrap();
+        incoming.post_recv(7, &[inbox.slice(..).unwrap()]).unwrap();
+        let socket = incoming.accept(b"").unwrap();
+        // The end, and its token, come before anything is taken.
+        eventually("over", || socket.end().is_some());
+        let completion = socket.wait(Some(LIMIT)).unwrap();
+        assert_eq!((completion.id, completion.len), (7, 4));
+    });
 }
