@@ -10,7 +10,7 @@
 //!
 //! * [`Domain`] is a protection domain. [`Domain::register`] turns an owned buffer into a [`Region`]
 //!   with an STag; [`Region::remote`] describes it to the peer.
-//! * [`Listener`] and [`connect`], or [`DdpMode`] on a TCP connection of your own, make a [`Socket`];
+//! * [`Listener`] and [`connect()`], or [`DdpMode`] on a TCP connection of your own, make a [`Socket`];
 //!   [`Options`] holds its policies.
 //! * [`Socket::post_send`], [`post_recv`](Socket::post_recv), [`post_write`](Socket::post_write) and
 //!   [`post_read`](Socket::post_read) queue work. Each request ends in exactly one [`Completion`], in

@@ -1,7 +1,7 @@
 //! Queues between the threads of one process: descriptors one way, completions the other.
 //!
 //! - [`Ring`] is a bounded queue that any number of threads push to and pop from without a lock.
-//! - [`Wakeup`] is the agreement by which whoever pushes knows whether somebody must be woken; it knows of no system
+//! - `Wakeup` is the agreement by which whoever pushes knows whether somebody must be woken; it knows of no system
 //!   call, only of a [`Doorbell`].
 //! - [`BelledRing`] is the two together, and what the model checker runs.
 //! - `CompletionRing` is a belled ring whose doorbell is an eventfd: completions that a program waits for in its own
