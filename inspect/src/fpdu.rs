@@ -33,8 +33,6 @@ pub(crate) struct Arrival {
 
 /// Gathers what a [`SegmentReceiver`](uwarp_mpa::SegmentReceiver) finds.
 pub(crate) struct Collector<'a> {
-    /// Position of the receiver's first octet.
-    pub(crate) base: u64,
     pub(crate) crc: bool,
     /// FPDUs that have arrived and are not delivered.
     pub(crate) waiting: &'a mut std::collections::BTreeMap<u64, Arrival>,
@@ -48,7 +46,7 @@ impl Arrivals for Collector<'_> {
     fn arrived(&mut self, position: u64, fpdu: &Fpdu, wire: &[u8]) {
         self.last = Some(position);
         self.waiting
-            .insert(position, look(self.base + position, fpdu, wire, self.crc));
+            .insert(position, look(position, fpdu, wire, self.crc));
     }
 
     fn deliver(&mut self, position: u64) {
@@ -114,26 +112,5 @@ fn crc_state(in_use: bool, field: &[u8]) -> CrcState {
         _ if in_use => CrcState::Checked,
         true => CrcState::Absent,
         false => CrcState::Unused,
-    }
-}
-
-/// The FPDU in `wire`, whose ULPDU of `len` octets is longer than any may be; without markers.
-pub(crate) fn oversized(position: u64, len: u16, wire: &[u8], crc_in_use: bool) -> Arrival {
-    let (content, field) = wire.split_at(wire.len() - crc::CRC_LEN);
-    let (ulpdu, pad) = content[2..].split_at(usize::from(len));
-    let header = uwarp_ddp::Header::octets(ulpdu).map_or(0, <[u8]>::len);
-    Arrival {
-        position,
-        ulpdu_len: len,
-        wire_len: wire.len() as u32,
-        markers: 0,
-        pad: pad.len() as u8,
-        crc: crc_state(crc_in_use, field),
-        early: false,
-        bad_pad: pad.iter().any(|&octet| octet != 0),
-        bad_marker: false,
-        odd_pointer: false,
-        head: ulpdu[..ulpdu.len().min(HEAD_MAX)].to_vec(),
-        payload_crc: crc::crc32c(&ulpdu[header..]),
     }
 }

@@ -82,7 +82,7 @@ fn the_formulas_agree_with_the_walk_at_every_phase() {
 
 #[test]
 fn the_formulas_agree_with_the_walk_without_markers() {
-    for ulpdu_len in (0..1100).chain([64767, 64768]) {
+    for ulpdu_len in (0..1100).chain([64767, 64768, 64769, 65534, 65535]) {
         check(&layout(4, ulpdu_len, false));
     }
 }
@@ -104,11 +104,18 @@ fn spans_find_every_octet_of_every_range() {
                 ] {
                     let spans = layout.ulpdu_spans(from..to);
                     assert_eq!(spans.len(), spans.clone().count());
-                    let found: Vec<Octet> = spans.flat_map(|span| wire[span].to_vec()).collect();
-                    let wanted: Vec<Octet> = (from..to.min(layout.ulpdu_len()))
-                        .map(Octet::Ulpdu)
-                        .collect();
-                    assert_eq!(found, wanted, "{layout:?} {from}..{to}");
+                    let mut next = from;
+                    for span in spans {
+                        // What is between the first and the last of as many octets can only be the rest.
+                        assert_eq!(
+                            wire[span.start],
+                            Octet::Ulpdu(next),
+                            "{layout:?} {from}..{to}"
+                        );
+                        next += span.len();
+                        assert_eq!(wire[span.end - 1], Octet::Ulpdu(next - 1));
+                    }
+                    assert_eq!(next, to.min(layout.ulpdu_len()), "{layout:?} {from}..{to}");
                 }
             }
         }
@@ -120,6 +127,8 @@ fn one_span_without_markers() {
     let layout = layout(0, 64768, false);
     assert!(layout.ulpdu_spans(14..64768).eq(Some(16..64770)));
     assert_eq!(layout.ulpdu_spans(64768..70000).count(), 0);
+    let layout = self::layout(0, 65535, false);
+    assert!(layout.ulpdu_spans(14..70000).eq(Some(16..65537)));
 }
 
 /// RFC 5044 s4.3: with the first marker at 11, the next ones are at 523 and 1035.
@@ -135,8 +144,8 @@ fn markers_are_512_octets_apart() {
 
 #[test]
 fn the_largest_ulpdu_fits_its_pointers() {
-    let largest = (0..512).step_by(4).map(|start| layout(start, 64768, true));
-    for layout in largest {
+    for start in [0, 4, 8, 252, 256, 500, 504, 508] {
+        let layout = layout(start, 64768, true);
         check(&layout);
         assert!(layout.wire_len() <= max_wire_len(true));
     }
@@ -150,9 +159,18 @@ fn the_largest_ulpdu_fits_its_pointers() {
 }
 
 #[test]
-fn a_longer_ulpdu_has_no_layout() {
-    assert_eq!(FpduLayout::new(0, 64769, false), None);
-    assert_eq!(FpduLayout::new(0, u16::MAX, true), None);
+fn a_longer_ulpdu_has_no_layout_with_markers() {
+    for start in [0, 4, 508] {
+        for ulpdu_len in [64769, u16::MAX] {
+            assert_eq!(FpduLayout::new(start, ulpdu_len, true), None);
+        }
+    }
+}
+
+#[test]
+fn the_largest_fpdu_is_one_without_markers() {
+    assert_eq!(layout(0, u16::MAX, false).wire_len(), 65544);
+    assert_eq!(FPDU_MAX, 65544);
 }
 
 #[test]
