@@ -19,6 +19,10 @@ const QUARANTINE: usize = 1 << 16;
 /// A protection domain: an STag registered in it can be reached only over sockets of the same
 /// domain (RFC 5042 s6.1.1, S01).
 ///
+/// Put the sockets of peers who distrust each other into different domains, or register what each of them may reach
+/// with [`register_for`](Self::register_for): a region of the domain is open to the peers of all its sockets
+/// (RFC 5042 s6.3.6, S12).
+///
 /// Cloning it makes another handle to the same domain.
 #[derive(Clone)]
 pub struct Domain(Arc<Inner>);
@@ -61,6 +65,10 @@ impl Domain {
     /// Registers `memory`, so that it can be the source or the sink of operations. `rights` says
     /// what peers on this domain's sockets may do with it; with [`Rights::empty`] it serves local
     /// operations only. Its tagged offsets begin at 0.
+    ///
+    /// All of it is open to all of them, so register what they need and no more, and clear what they may read
+    /// (RFC 5042 s6.3, App. A; S11). Peers who distrust each other get regions of their own, by
+    /// [`register_for`](Self::register_for) (S12).
     ///
     /// # Errors
     /// When the domain's table is full.
@@ -185,6 +193,9 @@ pub enum RegisterError {
 /// `&[u8]` of it is ever given out: [`read_at`](Self::read_at) and [`write_at`](Self::write_at)
 /// copy, and the `u64` methods are atomic. Dropping it revokes all remote access;
 /// [`deregister`](Self::deregister) gives the memory back.
+///
+/// The memory is the region's alone, and at most one STag leads to it at a time (RFC 5042 s6.3.6, S12). How
+/// to be careful with what is open to a peer is told in the [crate's documentation](crate#security).
 #[derive(Debug)]
 pub struct Region {
     domain: Domain,
@@ -284,6 +295,53 @@ impl Region {
 
     /// Revokes remote access: when it has returned, no octet lands any more (RFC 5042 s6.2.2, S03).
     /// Local operations go on.
+    ///
+    /// Do so before you check and use what a peer has written, or it may change in between; and as soon as the peer
+    /// does not need access any more (RFC 5042 s6.2, s6.3, App. A; S11):
+    ///
+    /// ```
+    /// use uwarp::{Domain, Listener, Options, RemoteRegion, Rights, SendFlags};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peers = Domain::new();
+    /// # let listener = Listener::bind("127.0.0.1:0", &Options::new(&peers))?;
+    /// # let address = listener.local_addr();
+    /// # let peer = std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// #     let place = peers.register(vec![0; RemoteRegion::WIRE_LEN], Rights::empty())?;
+    /// #     let incoming = listener.accept()?;
+    /// #     incoming.post_recv(0, &[place.slice(..)?])?;
+    /// #     let socket = incoming.accept(&[])?;
+    /// #     socket.wait(None)?;
+    /// #     let mut octets = [0; RemoteRegion::WIRE_LEN];
+    /// #     place.read_at(0, &mut octets)?;
+    /// #     let order = peers.register(b"3 pears".to_vec(), Rights::empty())?;
+    /// #     socket.post_write(1, &[order.slice(..)?], RemoteRegion::from_bytes(&octets))?;
+    /// #     socket.post_send(2, &[], SendFlags::default())?;
+    /// #     while socket.wait(None).is_ok() {}
+    /// #     Ok(())
+    /// # });
+    /// let domain = Domain::new();
+    /// let socket = uwarp::connect(address, &Options::new(&domain))?;
+    /// // Clean, of the size that is needed, and open to this peer alone and for writing alone.
+    /// let order = domain.register_for(&socket, vec![0; 7], Rights::REMOTE_WRITE)?;
+    /// let place = order.remote().ok_or("revoked")?.to_bytes().to_vec();
+    /// let place = domain.register(place, Rights::empty())?;
+    /// socket.post_recv(1, &[])?;
+    /// socket.post_send(2, &[place.slice(..)?], SendFlags::default())?;
+    /// for _ in 0..2 {
+    ///     assert!(socket.wait(None)?.is_success());
+    /// }
+    ///
+    /// // The peer has said that it is done. First the door is shut, then what came is looked at.
+    /// order.revoke();
+    /// let mut octets = [0; 7];
+    /// order.read_at(0, &mut octets)?;
+    /// assert_eq!(&octets, b"3 pears");
+    /// # socket.close()?;
+    /// # peer.join().expect("it does not panic").map_err(|error| error.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Answers to Reads that have been framed before it may still leave, and then read the region as it
     /// is: do not put secrets into it before [`deregister`](Self::deregister) has succeeded, which says
@@ -489,6 +547,22 @@ mod tests {
         let second = region.renew().unwrap();
         assert_ne!(first, second);
         assert_eq!(region.stag(), Some(second));
+    }
+
+    /// RFC 5042 s6.3.6 (S12): there is no second way to a buffer.
+    #[test]
+    fn one_stag_at_a_time_leads_to_a_buffer() {
+        let domain = Domain::new();
+        let region = domain.register(vec![0u8; 8], Rights::all()).unwrap();
+        for _ in 0..3 {
+            let before = region.stag().unwrap();
+            let now = region.renew().unwrap();
+            let table = domain.table();
+            assert!(table.get(before).is_none() && table.get(now).is_some());
+            assert_eq!(table.len(), 1);
+        }
+        region.revoke();
+        assert_eq!(domain.table().len(), 0);
     }
 
     #[test]
