@@ -1,13 +1,14 @@
 //! Protection domains and the regions registered in them.
 
 use std::ops::{Bound, RangeBounds};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use uwarp_ddp::{DomainId, Registration, Rights, Scope, Stag, StagTable};
+use uwarp_ddp::{DomainId, Registration, Rights, Scope, Stag};
 
+use crate::access::{AccessTable, Ticket};
 use crate::memory::{Memory, RegionMemory, SpanError};
 use crate::socket::Socket;
 
@@ -29,7 +30,7 @@ pub struct Domain(Arc<Inner>);
 
 struct Inner {
     id: DomainId,
-    table: RwLock<StagTable<Arc<RegionMemory>>>,
+    table: AccessTable<Arc<RegionMemory>>,
     random: Mutex<StdRng>,
     /// The process that made it.
     generation: u32,
@@ -56,7 +57,7 @@ impl Domain {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Inner {
             id: DomainId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            table: RwLock::new(StagTable::new(REGIONS_MAX, QUARANTINE)),
+            table: AccessTable::new(REGIONS_MAX, QUARANTINE),
             random: Mutex::new(StdRng::from_os_rng()),
             generation: crate::fork::generation(),
         }))
@@ -104,11 +105,12 @@ impl Domain {
         scope: Scope,
     ) -> Result<Region, RegisterError> {
         let memory = Arc::new(RegionMemory::new(memory));
-        let stag = self.issue(&memory, rights, scope)?;
+        let ticket = Ticket::none();
+        self.issue(&ticket, &memory, rights, scope)?;
         Ok(Region {
             domain: self.clone(),
             memory,
-            stag: AtomicU32::new(stag.0),
+            ticket,
             rights,
             scope,
         })
@@ -116,6 +118,7 @@ impl Domain {
 
     fn issue(
         &self,
+        ticket: &Ticket,
         memory: &Arc<RegionMemory>,
         rights: Rights,
         scope: Scope,
@@ -131,8 +134,10 @@ impl Domain {
             len: memory.len() as u64,
         };
         let mut random = self.0.random.lock().unwrap_or_else(PoisonError::into_inner);
-        self.table_mut()
-            .register(registration, Arc::clone(memory), &mut || random.next_u32())
+        self.table()
+            .issue(ticket, registration, Arc::clone(memory), &mut || {
+                random.next_u32()
+            })
             .map_err(|_| RegisterError::TooMany)
     }
 
@@ -159,14 +164,9 @@ impl Domain {
         )
     }
 
-    /// The table for looking up. Placements are made while this guard is held, which is why a
-    /// revocation, which needs the table for itself, is synchronous.
-    pub(crate) fn table(&self) -> RwLockReadGuard<'_, StagTable<Arc<RegionMemory>>> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn table_mut(&self) -> RwLockWriteGuard<'_, StagTable<Arc<RegionMemory>>> {
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner)
+    /// The STags in force.
+    pub(crate) fn table(&self) -> &AccessTable<Arc<RegionMemory>> {
+        &self.0.table
     }
 }
 
@@ -200,8 +200,7 @@ pub enum RegisterError {
 pub struct Region {
     domain: Domain,
     memory: Arc<RegionMemory>,
-    /// The STag in force, or 0 when there is none.
-    stag: AtomicU32,
+    ticket: Ticket,
     rights: Rights,
     scope: Scope,
 }
@@ -225,8 +224,7 @@ impl Region {
         if !self.domain.is_ours() {
             return None;
         }
-        let stag = Stag(self.stag.load(Ordering::Acquire));
-        self.domain.table().get(stag).is_some().then_some(stag)
+        self.domain.table().in_force(&self.ticket)
     }
 
     /// What a peer needs to know in order to reach the region: at most its first 2^32 - 1 octets.
@@ -347,9 +345,8 @@ impl Region {
     /// is: do not put secrets into it before [`deregister`](Self::deregister) has succeeded, which says
     /// that nothing refers to the memory any more.
     pub fn revoke(&self) {
-        let stag = Stag(self.stag.swap(0, Ordering::AcqRel));
         if self.domain.is_ours() {
-            self.domain.table_mut().revoke(stag);
+            self.domain.table().revoke(&self.ticket);
         }
     }
 
@@ -359,12 +356,8 @@ impl Region {
     /// # Errors
     /// When the domain's table is full.
     pub fn renew(&self) -> Result<Stag, RegisterError> {
-        self.revoke();
-        let stag = self.domain.issue(&self.memory, self.rights, self.scope)?;
-        // Another thread may have renewed it meanwhile; only one STag is in force.
-        let other = Stag(self.stag.swap(stag.0, Ordering::AcqRel));
-        self.domain.table_mut().revoke(other);
-        Ok(stag)
+        self.domain
+            .issue(&self.ticket, &self.memory, self.rights, self.scope)
     }
 
     /// Revokes remote access and gives the memory back.
@@ -386,7 +379,7 @@ impl Region {
             region: Self {
                 domain,
                 memory,
-                stag: AtomicU32::new(0),
+                ticket: Ticket::none(),
                 rights,
                 scope,
             },
@@ -398,7 +391,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if *self.stag.get_mut() != 0 {
+        if self.ticket.peek().is_some() {
             self.revoke();
         }
     }
@@ -557,9 +550,8 @@ mod tests {
         for _ in 0..3 {
             let before = region.stag().unwrap();
             let now = region.renew().unwrap();
-            let table = domain.table();
-            assert!(table.get(before).is_none() && table.get(now).is_some());
-            assert_eq!(table.len(), 1);
+            assert!(before != now && region.stag() == Some(now));
+            assert_eq!(domain.table().len(), 1);
         }
         region.revoke();
         assert_eq!(domain.table().len(), 0);

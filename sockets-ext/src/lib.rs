@@ -85,6 +85,11 @@
 
 #[cfg_attr(
     loom,
+    allow(dead_code, reason = "only the loom tests use the table then")
+)]
+mod access;
+#[cfg_attr(
+    loom,
     allow(
         dead_code,
         unused_imports,
