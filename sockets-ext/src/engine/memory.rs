@@ -38,13 +38,15 @@ impl EngineMemory<'_> {
         match direct.target {
             Target::Tagged { stag, to, len } => {
                 let table = self.domain.table();
-                let place = table.check(self.peer, stag, to, len, Access::Write)?;
-                let memory = place.handle();
-                let _ = memory.write_at(place.offset(), buffered);
-                let span = memory
-                    .iovec(place.offset() + done as u64, direct.missing)
-                    .map_err(|_| AccessError::Bounds)?;
-                Ok(read(SpanList::from_iter([span])))
+                // The kernel writes before this is over: revoking waits for it.
+                table.with(self.peer, stag, to, len, Access::Write, |place| {
+                    let memory = place.handle();
+                    let _ = memory.write_at(place.offset(), buffered);
+                    let span = memory
+                        .iovec(place.offset() + done as u64, direct.missing)
+                        .map_err(|_| AccessError::Bounds)?;
+                    Ok(read(SpanList::from_iter([span])))
+                })?
             }
             Target::Work { slot, offset, .. } => {
                 self.scatter(slot, offset, buffered);
@@ -79,22 +81,21 @@ impl Regions for EngineMemory<'_> {
     fn check_read(&mut self, stag: Stag, to: u64, len: u32) -> Result<(), AccessError> {
         self.domain
             .table()
-            .check(self.peer, stag, to, len, Access::Read)
-            .map(|_| ())
+            .with(self.peer, stag, to, len, Access::Read, |_| ())
     }
 
     fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
-        place
-            .handle()
-            .load_u64(place.offset(), Ordering::Relaxed)
+        table
+            .with(self.peer, stag, to, ATOMIC_WORD, Access::Atomic, |place| {
+                place.handle().load_u64(place.offset(), Ordering::Relaxed)
+            })?
             .map(|_| ())
             .map_err(not_atomic)
     }
 
     fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
-        self.domain.table_mut().invalidate(self.peer, stag)
+        self.domain.table().invalidate(self.peer, stag)
     }
 }
 
@@ -108,16 +109,15 @@ impl Memory for EngineMemory<'_> {
         len: u32,
         octets: Octets<'_>,
     ) -> Result<(), AccessError> {
-        // Held to the end of the copy: revoking waits for it.
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, len, Access::Write)?;
-        let mut offset = place.offset();
-        for part in octets {
-            // `check` has compared the range with the registered length.
-            let _ = place.handle().write_at(offset, part);
-            offset += part.len() as u64;
-        }
-        Ok(())
+        table.with(self.peer, stag, to, len, Access::Write, |place| {
+            let mut offset = place.offset();
+            for part in octets {
+                // The range has been compared with the registered length.
+                let _ = place.handle().write_at(offset, part);
+                offset += part.len() as u64;
+            }
+        })
     }
 
     fn fill(&mut self, slot: Slot, offset: u32, octets: Octets<'_>) {
@@ -147,14 +147,12 @@ impl Memory for EngineMemory<'_> {
         to: u64,
         len: u32,
     ) -> Result<Source<Self::Handle>, AccessError> {
-        let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, len, Access::Read)?;
         let writes = Rights::REMOTE_WRITE | Rights::REMOTE_ATOMIC;
-        let volatile = (table.get(stag)).is_some_and(|(terms, _)| terms.rights.intersects(writes));
-        Ok(Source {
+        let table = self.domain.table();
+        table.with(self.peer, stag, to, len, Access::Read, |place| Source {
             handle: Arc::clone(place.handle()),
             offset: place.offset(),
-            volatile,
+            volatile: place.rights().intersects(writes),
         })
     }
 
@@ -164,14 +162,12 @@ impl Memory for EngineMemory<'_> {
         to: u64,
         operation: &AtomicOperation,
     ) -> Result<u64, AtomicError> {
-        // Held to the end of the operation: revoking waits for it.
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
-        place
-            .handle()
-            .fetch_update_u64(place.offset(), Ordering::AcqRel, |word| {
-                operation.apply(word)
-            })
+        table
+            .with(self.peer, stag, to, ATOMIC_WORD, Access::Atomic, |place| {
+                let change = |word| operation.apply(word);
+                (place.handle()).fetch_update_u64(place.offset(), Ordering::AcqRel, change)
+            })?
             .map_err(not_atomic)
     }
 
