@@ -1,5 +1,6 @@
 //! A target that offers everything the cases need, on the public API of `uwarp`.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use uwarp::{
 use uwarp_mpa::crc;
 
 use crate::profile::{
-    Favour, PLAIN, Place, Profile, READ_SIZE, Receipt, RegionKind, SLOW, pattern,
+    Favour, FavourKind, PLAIN, Place, Profile, READ_SIZE, Receipt, RegionKind, SLOW, pattern,
 };
 use crate::wire::{OUR_STAG, OUR_TO};
 
@@ -172,16 +173,19 @@ impl Shared {
             ird: IRD,
             startup_timeout_ms: Some(STARTUP_TIMEOUT.as_millis() as u16),
             markers_port: Some(self.markers_port),
-            favours: true,
+            atomics: true,
+            immediate_data: true,
+            favours: FavourKind::ALL.into(),
             damage: self.damage(),
         }
     }
 
-    fn damage(&self) -> u8 {
+    fn damage(&self) -> BTreeSet<RegionKind> {
         self.offered
             .iter()
             .filter(|offered| is_untouchable(offered.kind) && offered.is_changed())
-            .fold(0, |bits, offered| bits | offered.kind.bit())
+            .map(|offered| offered.kind)
+            .collect()
     }
 
     fn stopping(&self) -> bool {
@@ -246,6 +250,10 @@ impl Shared {
     fn call(&self, peer: IpAddr, port: u16, peer_to_peer: bool) -> Result<(), Failure> {
         let stream = TcpStream::connect_timeout(&SocketAddr::new(peer, port), STARTUP_TIMEOUT)?;
         let socket = stream.set_ddp_mode(&options(&self.domain).peer_to_peer(peer_to_peer))?;
+        let inbox = self
+            .domain
+            .register(vec![0u8; RECEIVE_LEN], Rights::empty())?;
+        socket.post_recv(0, &[inbox.slice(..)?])?;
         let words = self
             .domain
             .register(b"good day".to_vec(), Rights::empty())?;
@@ -300,6 +308,8 @@ fn offer(kind: RegionKind, domain: &Domain, other: &Socket) -> Result<Offered, F
         RegionKind::Open | RegionKind::Revoked => domain.register(memory, everything)?,
         RegionKind::Steady => domain.register(memory, Rights::REMOTE_READ)?,
         RegionKind::Wide => domain.register(memory, Rights::REMOTE_READ | Rights::REMOTE_WRITE)?,
+        // The right is granted, and yet it must not be had by one of many streams (S05).
+        RegionKind::Spare => domain.register(memory, everything | Rights::REMOTE_INVALIDATE)?,
         RegionKind::WriteOnly => domain.register(memory, Rights::REMOTE_WRITE)?,
         RegionKind::Foreign => Domain::new().register(memory, everything)?,
         RegionKind::OtherStream => {

@@ -42,7 +42,7 @@ fn what_is_asked_for_is_played_and_written_as_json() {
     let rows = json["rows"].as_array().unwrap();
     assert_eq!(rows.len(), names.len());
     assert!(rows.iter().all(|row| row["verdict"] == "pass"));
-    assert_eq!(rows[0]["ids"][0], "D10");
+    assert_eq!(rows[0]["requirements"][0], "D10");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_profile_in_a_file_says_what_is_offered_and_the_rest_is_skipped() {
     profile
         .regions
         .retain(|kind, _| *kind == uwarp_torment::RegionKind::Steady);
-    profile.favours = false;
+    profile.favours.clear();
     profile.markers_port = None;
     let file = tempfile::NamedTempFile::new().unwrap();
     serde_json::to_writer(&file, &profile).unwrap();
@@ -69,7 +69,7 @@ fn a_profile_in_a_file_says_what_is_offered_and_the_rest_is_skipped() {
     ]);
     let verdict = |name: &str| {
         let row = outcome.rows.iter().find(|row| row.name == name).unwrap();
-        (row.verdict, row.came.clone())
+        (row.verdict, row.seen.clone())
     };
     assert_eq!(verdict("read/one-octet-too-long").0, Verdict::Pass);
     let (skipped, reason) = verdict("read/revoked-stag");
