@@ -8,7 +8,7 @@ use uwarp_mpa::{Enhanced, Frame, FrameKind, Rtr, RtrSet};
 
 use crate::callers::{Callers, Running};
 use crate::conn::{Conn, Patience, Trouble};
-use crate::profile::{Favour, Place, Profile, READ_SIZE, Receipt, RegionKind};
+use crate::profile::{Favour, Manner, Place, Profile, READ_SIZE, Receipt, RegionKind};
 use crate::seen::Seen;
 
 /// The target as the cases see it.
@@ -160,6 +160,15 @@ impl Bench {
     /// A target's connection to us, whose Request has been taken; `peer_to_peer` is what we ask
     /// for, where we can.
     pub(crate) fn called(&self, peer_to_peer: bool) -> Result<Call<'_>, Trouble> {
+        self.called_to(if peer_to_peer {
+            Manner::PeerToPeer
+        } else {
+            Manner::ClientServer
+        })
+    }
+
+    /// As [`called`](Self::called), in a manner that we ask for where we can.
+    pub(crate) fn called_to(&self, manner: Manner) -> Result<Call<'_>, Trouble> {
         match &self.callers {
             Some(callers) => {
                 let (conn, request, running) = callers.next(&self.case, self.patience)?;
@@ -170,7 +179,7 @@ impl Bench {
                     _running: running,
                 })
             }
-            None => self.called_as_a_favour(peer_to_peer),
+            None => self.called_as_a_favour(manner),
         }
     }
 
@@ -191,7 +200,7 @@ impl Bench {
         )))
     }
 
-    fn called_as_a_favour(&self, peer_to_peer: bool) -> Result<Call<'_>, Trouble> {
+    fn called_as_a_favour(&self, manner: Manner) -> Result<Call<'_>, Trouble> {
         let any = match self.target()?.ip() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -199,7 +208,7 @@ impl Bench {
         let listener = TcpListener::bind((any, 0))?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let asking = self.asking(Favour::Call { port, peer_to_peer })?;
+        let asking = self.asking(Favour::Call { port, manner })?;
         let deadline = Instant::now() + self.patience.answer;
         let stream = loop {
             match listener.accept() {

@@ -9,13 +9,13 @@
 //!
 //!  Reply     "uwTM"  version (1)  damage (1)  receives (1)  favours (1)
 //!            receive length (2)  IRD (2)  port that wants markers and no CRC (2)  startup timeout, ms (2)
-//!            abilities (1)  3 octets of 0
+//!            abilities (1)  more favours (1)  2 octets of 0
 //!            then of each region, in the order of RegionKind, 16 octets: STag (4) length (4) offset (8)
 //! ```
 //!
 //! *Damage* has a bit for each region that nobody may ever change (bit 0 for the first kind), set
 //! when its contents are not what they were; *favours* a bit for each kind of favour that the target
-//! does; *abilities* bit 0 for Atomics and bit 1 for Immediate Data. A region of length 0 is not there.
+//! does, from the ninth kind on in the second octet; *abilities* bit 0 for Atomics and bit 1 for Immediate Data. A region of length 0 is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,11 +120,13 @@ pub enum FavourKind {
     TalkFirst,
     /// To connect to a port of ours.
     Call,
+    /// To read from us several times at once.
+    Reads,
 }
 
 impl FavourKind {
     /// All of them, in the order of their bits.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Receipts,
         Self::Read,
         Self::Atomic,
@@ -133,9 +135,10 @@ impl FavourKind {
         Self::Slow,
         Self::TalkFirst,
         Self::Call,
+        Self::Reads,
     ];
 
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -152,6 +155,7 @@ impl std::fmt::Display for FavourKind {
             Self::Slow => "slow",
             Self::TalkFirst => "talk-first",
             Self::Call => "call",
+            Self::Reads => "reads",
         })
     }
 }
@@ -201,6 +205,7 @@ impl Profile {
         let mut out = MAGIC.to_vec();
         let damage = self.damage.iter().fold(0, |bits, kind| bits | kind.bit());
         let favours = self.favours.iter().fold(0, |bits, kind| bits | kind.bit());
+        let [more_favours, favours] = u16::to_be_bytes(favours);
         out.extend([VERSION, damage, self.receives, favours]);
         for number in [
             self.receive_len,
@@ -211,7 +216,7 @@ impl Profile {
             out.extend(number.to_be_bytes());
         }
         let abilities = u8::from(self.atomics) | u8::from(self.immediate_data) << 1;
-        out.extend([abilities, 0, 0, 0]);
+        out.extend([abilities, more_favours, 0, 0]);
         for kind in RegionKind::ALL {
             let place = self.regions.get(&kind).copied();
             let Place { stag, to, len } = place.unwrap_or(Place {
@@ -274,6 +279,7 @@ impl Profile {
         if [m0, m1, m2, m3] != MAGIC || version != VERSION {
             return None;
         }
+        let favours = u16::from_be_bytes([numbers[9], favours]);
         let number = |at: usize| u16::from_be_bytes([numbers[at], numbers[at + 1]]);
         let some = |number: u16| (number != 0).then_some(number);
         let (places, _) = table.as_chunks::<{ RemoteRegion::WIRE_LEN }>();
@@ -334,10 +340,23 @@ pub(crate) enum Favour {
     Slow,
     /// Send at once, not waiting to be spoken to.
     TalkFirst,
-    /// Connect to this port of the peer's as initiator; in peer-to-peer mode or not.
-    Call { port: u16, peer_to_peer: bool },
+    /// Connect to this port of the peer's as initiator.
+    Call { port: u16, manner: Manner },
+    /// As [`Read`](Self::Read), [`READS`] times at once.
+    Reads,
 }
 
+/// How a target calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    PeerToPeer,
+    ClientServer,
+    /// In peer-to-peer mode, and reads [`READS`] times at once.
+    Reading,
+}
+
+/// How many Reads the favour Reads is, and a call that reads.
+pub(crate) const READS: u8 = 3;
 /// Octets that the favour Read asks for.
 pub(crate) const READ_SIZE: u32 = 64;
 /// What a target says after it has rejected.
@@ -356,11 +375,12 @@ impl Favour {
             Self::Reject => (5, 0),
             Self::Slow => (6, 0),
             Self::TalkFirst => (7, 0),
-            Self::Call {
-                port,
-                peer_to_peer: true,
-            } => (8, port),
-            Self::Call { port, .. } => (9, port),
+            Self::Call { port, manner } => match manner {
+                Manner::PeerToPeer => (8, port),
+                Manner::ClientServer => (9, port),
+                Manner::Reading => (11, port),
+            },
+            Self::Reads => (10, 0),
         }
     }
 
@@ -390,10 +410,15 @@ impl Favour {
             5 => Self::Reject,
             6 => Self::Slow,
             7 => Self::TalkFirst,
-            8 | 9 => Self::Call {
+            8 | 9 | 11 => Self::Call {
                 port,
-                peer_to_peer: code == 8,
+                manner: match code {
+                    8 => Manner::PeerToPeer,
+                    9 => Manner::ClientServer,
+                    _ => Manner::Reading,
+                },
             },
+            10 => Self::Reads,
             _ => return None,
         };
         ([m0, m1, m2, m3] == MAGIC).then_some(favour)
@@ -476,7 +501,7 @@ mod tests {
             markers_port: Some(4711),
             atomics: true,
             immediate_data: false,
-            favours: [FavourKind::Receipts, FavourKind::Call].into(),
+            favours: [FavourKind::Receipts, FavourKind::Call, FavourKind::Reads].into(),
             damage: [RegionKind::Foreign, RegionKind::Revoked].into(),
         };
         let octets = profile.encode();
@@ -490,11 +515,16 @@ mod tests {
 
     #[test]
     fn favours_travel_and_strangers_get_none() {
-        let call = Favour::Call {
-            port: 4711,
-            peer_to_peer: true,
-        };
-        for favour in [Favour::None, Favour::Lend, Favour::TalkFirst, call] {
+        let call = |manner| Favour::Call { port: 4711, manner };
+        for favour in [
+            Favour::None,
+            Favour::Lend,
+            Favour::TalkFirst,
+            Favour::Reads,
+            call(Manner::PeerToPeer),
+            call(Manner::ClientServer),
+            call(Manner::Reading),
+        ] {
             assert_eq!(Favour::decode(&favour.encode()), Some(favour));
         }
         assert_eq!(Favour::decode(b"hello, world"), None);

@@ -1,6 +1,7 @@
 //! The cases, by subject.
 
 mod answers;
+mod asking;
 mod atomic;
 mod call;
 mod close;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Case> {
         atomic::cases(),
         invalidate::cases(),
         answers::cases(),
+        asking::cases(),
         close::cases(),
     ]
     .into_iter()

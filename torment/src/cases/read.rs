@@ -7,9 +7,9 @@ use uwarp_rdmap::header::ReadRequest;
 use super::{either, provoke};
 use crate::bench::{Bench, CLIENT};
 use crate::case::{Case, Need};
-use crate::conn::Conn;
+use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
-use crate::seen::{Carries, Due, Seen};
+use crate::seen::{Carries, Due, Ending, Seen};
 use crate::wire::{At, OUR_STAG, OUR_TO, read, read_request, untagged};
 
 const fn protection(code: u8) -> Due {
@@ -373,6 +373,30 @@ fn limits() -> Vec<Case> {
         )
         .on(RegionKind::Steady)
         .needs([Need::Reads]),
+        Case::new(
+            "read/one-more-than-ird",
+            &["R37", "G9", "S07"],
+            "one Read more than the IRD allows, in one write",
+            &[
+                untagged_code(2),
+                Due::Terminate(0, 2, 7, Carries::Segment),
+                Due::AnyTerminate,
+            ],
+            move |bench| {
+                let mut conn = bench.connected()?;
+                let requests = flood(bench, u32::from(bench.profile.ird) + 1);
+                conn.say_together(&requests);
+                let mut seen = conn.listen();
+                if seen.terminate.is_none() && seen.ending == Ending::Silence {
+                    let why = "the target answers so fast that its IRD is not used up";
+                    return Err(Trouble::NotOffered(why.to_owned()));
+                }
+                seen.blame_among(&requests);
+                Ok(seen)
+            },
+        )
+        .needs([Need::Reads])
+        .on(RegionKind::Steady),
         Case::new(
             "read/ird-used-up",
             &["R16", "R35", "R37"],
