@@ -56,8 +56,8 @@ fn old_word(conn: &mut Conn, nth: u32, msn: u32) -> Option<u64> {
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = [works(), refused()].into_iter().flatten().collect();
     for case in &mut cases {
-        // A target without atomics refuses them all alike, which shows nothing.
-        case.needs.push(Need::Region(RegionKind::Open));
+        // A target without Atomics refuses them all alike, which shows nothing.
+        (case.needs).extend([Need::Atomics, Need::Region(RegionKind::Open)]);
     }
     cases
 }
@@ -139,7 +139,8 @@ fn works() -> Vec<Case> {
                 }
                 Ok(bench.prove(conn))
             },
-        ),
+        )
+        .on(RegionKind::Steady),
     ]
 }
 

@@ -129,7 +129,7 @@ pub(super) fn cases() -> Vec<Case> {
             |bench| {
                 let mut conn = start(bench)?;
                 conn.say_spoiled(&write(0, 0, b""), Spoil::MarkerXor(0x100));
-                let place = bench.place(RegionKind::Steady);
+                let place = bench.readable();
                 let works = conn.fetch(place.stag, place.to, 8).is_some();
                 let mut seen = conn.finish();
                 seen.works = works;

@@ -5,7 +5,7 @@ use uwarp_mpa::{Enhanced, FrameKind, NO_NEGOTIATION};
 use crate::bench::{Bench, CLIENT, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::{Favour, PLAIN, SLOW};
+use crate::profile::{Favour, FavourKind, PLAIN, SLOW};
 use crate::seen::{Due, Ending, Seen};
 use crate::wire::write;
 
@@ -273,7 +273,7 @@ fn lengths() -> Vec<Case> {
                 Ok(hear_startup(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Slow)]),
     ]);
     cases
 }
@@ -353,7 +353,7 @@ fn flags() -> Vec<Case> {
                 Ok(conn.finish())
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Reject)]),
         Case::new(
             "request/responder-is-silent",
             &["U18", "T07"],
@@ -366,7 +366,7 @@ fn flags() -> Vec<Case> {
                 Ok(bench.prove(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
         Case::new(
             "request/fin-instead-of-fpdu",
             &["U18", "T24"],
@@ -381,7 +381,7 @@ fn flags() -> Vec<Case> {
                 Ok(seen)
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
     ]
 }
 

@@ -5,7 +5,7 @@ use uwarp_rdmap::Opcode;
 use super::framing::trace;
 use super::{odd, provoke};
 use crate::bench::Bench;
-use crate::case::Case;
+use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
 use crate::seen::{Carries, Due, Seen};
@@ -60,14 +60,7 @@ fn places() -> Vec<Case> {
             "a Write to an STag that was never issued",
             &[tagged_code(0)],
             provoke(|conn, bench| {
-                let taken: Vec<u32> = bench
-                    .profile
-                    .regions
-                    .values()
-                    .map(|place| place.stag)
-                    .collect();
-                let free = (0x0bad_0000..).find(|stag| !taken.contains(stag));
-                conn.say(&write(free.unwrap_or(0), 0, &[0xee; 16]));
+                conn.say(&write(bench.free_stag(), 0, &[0xee; 16]));
             }),
         )
         .guarding(RegionKind::Open),
@@ -181,7 +174,7 @@ fn followed(
         sends,
         &[tagged_code(0)],
         provoke(move |conn, bench| {
-            let stag = bench.place(RegionKind::Revoked).stag;
+            let stag = bench.invalid_stag();
             let bad = write(stag, 0, &[0xee; 8]);
             let mut wire = conn.framed(&bad, crate::wire::Spoil::Nothing);
             conn.blame();
@@ -191,7 +184,7 @@ fn followed(
             conn.raw(&wire);
         }),
     )
-    .on(RegionKind::Revoked)
+    .on(RegionKind::Open)
     .guarding(RegionKind::Open)
 }
 
@@ -217,22 +210,22 @@ fn afterwards() -> Vec<Case> {
             &["D36", "X12"],
             "proper Atomics behind a bad Write: not performed",
             |bench| super::atomic::fetch_add(bench, 1, 0),
-        ),
+        )
+        .needs([Need::Atomics]),
         Case::new(
             "after-error/much",
             &["D36", "T08", "G24"],
             "a bad Write and 4 MiB behind it: the Terminate still arrives",
             &[tagged_code(0)],
             provoke(|conn, bench| {
-                let stag = bench.place(RegionKind::Revoked).stag;
+                let stag = bench.invalid_stag();
                 conn.say(&write(stag, 0, &[0xee; 8]));
                 conn.blame();
                 for _ in 0..128 {
                     conn.say(&write(stag, 0, &[0xee; 32 << 10]));
                 }
             }),
-        )
-        .on(RegionKind::Revoked),
+        ),
     ]
 }
 
