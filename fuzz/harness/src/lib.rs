@@ -12,12 +12,14 @@
 //! | [`arrivals`] | the receiver for raw TCP segments | every order gives the same stream; FPDUs arrive as soon as they can be known; memory stays bounded |
 //! | [`segments`] | a whole connection after set-up | no octet lands where it may not; every request completes once; one Terminate at most |
 //! | [`terminate`] | reading and writing Terminate messages | what was read can be written and read again |
+//! | [`control`] | the messages to a worker | what is no message is none; every message has one form |
 //!
 //! A `run` returns what its input reached. The fuzzers ignore it; the replay test uses it to see that
 //! the corpora still reach the depths for which they were made.
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
+pub mod control;
 pub mod deframer;
 pub mod input;
 pub mod memory;

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use uwarp_fuzz_harness::{arrivals, deframer, segments, startup, terminate};
+use uwarp_fuzz_harness::{arrivals, control, deframer, segments, startup, terminate};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -77,6 +77,16 @@ fn arrivals_corpus() {
     assert!(some(&reached, |input| input.wrapped));
     assert!(some(&reached, |input| input.forged > 0));
     assert!(some(&reached, |input| input.delivered > 1000));
+}
+
+#[test]
+fn control_corpus() {
+    let reached = replay("control", control::run);
+    for kind in 0..3 {
+        assert!(some(&reached, |input| input.messages[kind] > 0), "{kind}");
+    }
+    assert!(some(&reached, |input| input.noise > 0));
+    assert!(some(&reached, |input| input.cut > 0));
 }
 
 #[test]

@@ -65,3 +65,8 @@ fn segments_seeds_are_committed() {
 fn arrivals_seeds_are_committed() {
     committed("arrivals", seeds::arrivals::arrivals());
 }
+
+#[test]
+fn control_seeds_are_committed() {
+    committed("control", seeds::messages::control());
+}
