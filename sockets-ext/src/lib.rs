@@ -108,7 +108,7 @@ mod completion;
 #[cfg(not(loom))]
 mod connect;
 #[cfg(not(loom))]
-mod control;
+pub mod control;
 #[cfg(not(loom))]
 mod descriptor;
 #[cfg(not(loom))]

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use uwarp_fuzz_harness::{deframer, segments, startup, terminate};
+use uwarp_fuzz_harness::{arrivals, control, deframer, segments, startup, terminate};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -57,6 +57,36 @@ fn deframer_corpus() {
         );
     }
     assert!(some(&reached, |input| input.ulpdus > 3));
+}
+
+#[test]
+fn arrivals_corpus() {
+    use uwarp_mpa::FpduError::{Crc, Marker, TooLong};
+    let reached = replay("arrivals", arrivals::run);
+    for error in [Crc, Marker, TooLong] {
+        assert!(
+            some(&reached, |input| input.error == Some(error)),
+            "{error}"
+        );
+    }
+    assert!(some(&reached, |input| input.early > 100));
+    assert!(some(&reached, |input| input.early_full));
+    assert!(some(&reached, |input| input.repeated > 100));
+    assert!(some(&reached, |input| input.beyond > 0));
+    assert!(some(&reached, |input| input.one_hole_too_many > 0));
+    assert!(some(&reached, |input| input.wrapped));
+    assert!(some(&reached, |input| input.forged > 0));
+    assert!(some(&reached, |input| input.delivered > 1000));
+}
+
+#[test]
+fn control_corpus() {
+    let reached = replay("control", control::run);
+    for kind in 0..3 {
+        assert!(some(&reached, |input| input.messages[kind] > 0), "{kind}");
+    }
+    assert!(some(&reached, |input| input.noise > 0));
+    assert!(some(&reached, |input| input.cut > 0));
 }
 
 #[test]
