@@ -176,7 +176,7 @@ fn improper() -> Vec<Case> {
     vec![
         called(
             "reply/not-mpa",
-            &["U05"],
+            &["U05", "F36"],
             "a Reply with a wrong key",
             close,
             answered(|call| changed(call, 3, |_| b'-')),

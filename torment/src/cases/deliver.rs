@@ -225,6 +225,25 @@ fn immediate() -> Vec<Case> {
             }],
         ),
         arrives(
+            "immediate/reserved-word",
+            &["X02", "D13"],
+            "Immediate Data where an Invalidate STag would stand",
+            &[Due::Works],
+            move || {
+                vec![untagged(
+                    Opcode::IMMEDIATE,
+                    whole(1),
+                    0xdead_beef,
+                    b"12345678",
+                )]
+            },
+            &[Receipt {
+                immediate: true,
+                check: DIGITS,
+                ..RECEIVED
+            }],
+        ),
+        arrives(
             "immediate/solicited",
             &["X13"],
             "Immediate Data with Solicited Event, and a Send behind it",

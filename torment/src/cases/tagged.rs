@@ -4,7 +4,7 @@ use uwarp_rdmap::Opcode;
 
 use super::framing::trace;
 use super::{odd, provoke};
-use crate::bench::Bench;
+use crate::bench::{Bench, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
@@ -212,6 +212,43 @@ fn afterwards() -> Vec<Case> {
             |bench| super::atomic::fetch_add(bench, 1, 0),
         )
         .needs([Need::Atomics]),
+        Case::new(
+            "after-error/while-answering",
+            &["D07", "G18", "R25"],
+            "Reads of a megabyte and a bad Write: an answer ends with L before the Terminate, and none follows",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Steady);
+                let count = u32::from(bench.profile.ird.min(3));
+                for msn in 1..=count {
+                    conn.say(&crate::wire::read(msn, place.stag, place.to, 1 << 20));
+                }
+                let begins = conn.message();
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                let mut seen = conn.listen();
+                let last = seen.messages.last().or(begins.as_ref());
+                let cut = last.is_some_and(|ulpdu| ulpdu.first().is_some_and(|ctl| ctl & 0x40 == 0));
+                seen.require(
+                    !cut || seen.terminate.is_none(),
+                    "a Terminate inside another message (G18)",
+                );
+                Ok(seen)
+            },
+        )
+        .on(RegionKind::Steady)
+        .needs([Need::Reads]),
+        Case::new(
+            "after-error/as-first-fpdu",
+            &["U18", "D35", "R40"],
+            "a Write to an STag that is not valid as first FPDU, which yet lets the target speak",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let (mut conn, _) = bench.dial(&Dial::default())?;
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                Ok(conn.listen())
+            },
+        ),
         Case::new(
             "after-error/much",
             &["D36", "T08", "G24"],
