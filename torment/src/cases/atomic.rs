@@ -53,6 +53,15 @@ fn old_word(conn: &mut Conn, nth: u32, msn: u32) -> Option<u64> {
     Some(response.original)
 }
 
+/// The second of three words.
+fn word(octets: &[u8]) -> [u8; 8] {
+    octets
+        .get(8..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .unwrap_or_default()
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = [works(), refused()].into_iter().flatten().collect();
     for case in &mut cases {
@@ -87,8 +96,35 @@ fn works() -> Vec<Case> {
             },
         ),
         Case::new(
+            "atomic/one-word-alone",
+            &["X06", "S02"],
+            "a FetchAdd between two Reads of its word and those beside it",
+            &[Due::Works],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Open);
+                let before = conn.fetch(place.stag, place.to + 1024, 24);
+                conn.say(&fetch_add(bench, 2, 1032));
+                let old = old_word(&mut conn, 1, 2);
+                conn.request_msn = 3;
+                let after = conn.fetch(place.stag, place.to + 1024, 24);
+                let (Some(before), Some(old), Some(after)) = (before, old, after) else {
+                    return Ok(conn.listen());
+                };
+                let new = old.wrapping_add(1);
+                let beside = before[..8] == after[..8] && before[16..] == after[16..];
+                // In memory it stands as the target's processor has it (RFC 7306 s5.1.1).
+                let there = [new.to_be_bytes(), new.to_le_bytes()].contains(&word(&after));
+                conn.seen().require(
+                    beside && there,
+                    "the addition was not made to its word alone (X06)",
+                );
+                Ok(bench.prove(conn))
+            },
+        ),
+        Case::new(
             "atomic/compare-fails",
-            &["X07"],
+            &["X07", "X04"],
             "a CmpSwap whose comparison fails",
             &[Due::Works],
             |bench| {
@@ -194,7 +230,7 @@ fn refused() -> Vec<Case> {
     let coded = |name, sends, code: u8| {
         Case::new(
             name,
-            &["X09", "G23"],
+            &["X09", "X16", "G23"],
             sends,
             &[operation(6)],
             provoke(move |conn, bench| {

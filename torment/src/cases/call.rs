@@ -354,7 +354,7 @@ fn terms() -> Vec<Case> {
         ),
         called(
             "reply/ord-too-large",
-            &["E11", "E12"],
+            &["E11", "E12", "E24"],
             "an ORD beyond any IRD",
             &[setup(6)],
             |bench| {

@@ -91,7 +91,7 @@ fn receipts() -> Vec<Case> {
         ),
         arrives(
             "send/segments",
-            &["D20", "D24", "D25"],
+            &["D20", "D24", "D25", "D08"],
             "a Send in three segments",
             works,
             || {

@@ -311,7 +311,7 @@ fn nothing() -> Vec<Case> {
         ),
         Case::new(
             "read/last-octets",
-            &["R14", "R42"],
+            &["R14", "R42", "R13"],
             "a Read of the last octets of a region",
             &[Due::Works],
             |bench| {

@@ -222,7 +222,7 @@ fn lengths() -> Vec<Case> {
     cases.extend([
         accepted(
             "request/pd-512",
-            &["U10"],
+            &["U10", "U14"],
             "512 octets of private data",
             Dial {
                 data: full(512),

@@ -192,7 +192,7 @@ fn afterwards() -> Vec<Case> {
     vec![
         followed(
             "after-error/write",
-            &["D36", "T08", "R25"],
+            &["D36", "T08", "R25", "R39"],
             "proper Writes behind a bad one: not placed, and one Terminate",
             trace,
         ),
@@ -310,6 +310,32 @@ fn nothing() -> Vec<Case> {
                     &[1; 20],
                 ));
             }),
+        )
+        .on(RegionKind::Wide),
+        Case::new(
+            "write/nothing-beside",
+            &["D19", "S02"],
+            "a Write of 13 octets between two Reads of them and those beside them",
+            works,
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Wide);
+                let before = conn.fetch(place.stag, place.to + 256, 64);
+                let octets: Vec<u8> = (before.iter().flatten().skip(20).take(13))
+                    .map(|octet| !octet)
+                    .collect();
+                conn.say(&write(place.stag, place.to + 256 + 20, &octets));
+                let after = conn.fetch(place.stag, place.to + 256, 64);
+                let (Some(mut due), Some(after)) = (before, after) else {
+                    return Ok(conn.listen());
+                };
+                due[20..33].copy_from_slice(&octets);
+                conn.seen().require(
+                    after == due,
+                    "other octets than those of the Write have changed",
+                );
+                Ok(bench.prove(conn))
+            },
         )
         .on(RegionKind::Wide),
         Case::new(
@@ -434,7 +460,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend(names.map(|(bits, name)| {
         Case::new(
             format!("t-flag/tagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T set"),
             &[operation(6), Due::Close],
             provoke(move |conn, bench| {
@@ -453,7 +479,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend([(0u8, "write"), (2, "read-response")].map(|(bits, name)| {
         Case::new(
             format!("t-flag/untagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T clear"),
             unexpected,
             provoke(move |conn, _| conn.say(&untagged(opcode(bits), At::whole(0, 1), 0, b"data"))),
