@@ -44,6 +44,7 @@ mod conn;
 mod offer;
 mod play;
 mod profile;
+mod reach;
 mod report;
 mod runner;
 mod seen;

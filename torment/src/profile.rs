@@ -575,6 +575,55 @@ mod tests {
         assert!(with(RegionKind::Foreign, TO_MAX + 1, 64).check().is_err());
     }
 
+    /// The cells of the first row that begins with `name` in backticks.
+    fn described(name: &str) -> Vec<&'static str> {
+        let rows = include_str!("../PROFILE.md").lines();
+        let head = format!("| `{name}` |");
+        let mut found = rows.filter(|row| row.starts_with(&head));
+        let row = found.next().unwrap_or_else(|| panic!("{name}"));
+        row.split('|').map(str::trim).collect()
+    }
+
+    #[test]
+    fn the_description_has_every_part() {
+        let profile = Profile {
+            startup_timeout_ms: Some(1),
+            markers_port: Some(1),
+            ..Profile::default()
+        };
+        let parts = serde_json::to_value(&profile).unwrap();
+        for (part, _) in parts.as_object().unwrap() {
+            described(part);
+        }
+        for kind in RegionKind::ALL {
+            let len = kind.min_len().to_string();
+            assert_eq!(described(&kind.to_string())[3], len, "{kind}");
+        }
+        let call = |manner| Favour::Call { port: 1, manner };
+        let favours = [
+            (FavourKind::Receipts, vec![Favour::Receipts]),
+            (FavourKind::Read, vec![Favour::Read]),
+            (FavourKind::Atomic, vec![Favour::Atomic]),
+            (FavourKind::Lend, vec![Favour::Lend]),
+            (FavourKind::Reject, vec![Favour::Reject]),
+            (FavourKind::Slow, vec![Favour::Slow]),
+            (FavourKind::TalkFirst, vec![Favour::TalkFirst]),
+            (
+                FavourKind::Call,
+                vec![call(Manner::PeerToPeer), call(Manner::ClientServer)],
+            ),
+            (
+                FavourKind::Reads,
+                vec![Favour::Reads, call(Manner::Reading)],
+            ),
+        ];
+        for (kind, asked) in favours {
+            let codes: Vec<_> = asked.iter().map(|f| f.numbers().0.to_string()).collect();
+            assert_eq!(described(&kind.to_string())[2], codes.join(", "), "{kind}");
+        }
+        assert_eq!(Profile::default().encode().len(), 148);
+    }
+
     #[test]
     fn a_file_may_say_little() {
         let profile: Profile =

@@ -15,6 +15,7 @@ use crate::conn::{Patience, Trouble};
 use crate::offer::{Offer, ProfileError};
 use crate::play::Run;
 use crate::profile::Profile;
+use crate::reach;
 use crate::report::{Outcome, Row};
 use crate::target::{Target, TargetError};
 
@@ -223,6 +224,7 @@ pub fn run_to(args: &Args, out: &mut dyn Write) -> Result<Outcome, RunError> {
             list(case, out)?;
         }
         codes::list(out)?;
+        reach::list(out)?;
         return Ok(Outcome::default());
     }
     let mut run = set_up(args)?;

@@ -176,7 +176,7 @@ fn improper() -> Vec<Case> {
     vec![
         called(
             "reply/not-mpa",
-            &["U05"],
+            &["U05", "F36"],
             "a Reply with a wrong key",
             close,
             answered(|call| changed(call, 3, |_| b'-')),
@@ -354,7 +354,7 @@ fn terms() -> Vec<Case> {
         ),
         called(
             "reply/ord-too-large",
-            &["E11", "E12"],
+            &["E11", "E12", "E24"],
             "an ORD beyond any IRD",
             &[setup(6)],
             |bench| {

@@ -91,7 +91,7 @@ fn receipts() -> Vec<Case> {
         ),
         arrives(
             "send/segments",
-            &["D20", "D24", "D25"],
+            &["D20", "D24", "D25", "D08"],
             "a Send in three segments",
             works,
             || {
@@ -218,6 +218,25 @@ fn immediate() -> Vec<Case> {
             "Immediate Data",
             &[Due::Works],
             move || vec![untagged(Opcode::IMMEDIATE, whole(1), 0, b"12345678")],
+            &[Receipt {
+                immediate: true,
+                check: DIGITS,
+                ..RECEIVED
+            }],
+        ),
+        arrives(
+            "immediate/reserved-word",
+            &["X02", "D13"],
+            "Immediate Data where an Invalidate STag would stand",
+            &[Due::Works],
+            move || {
+                vec![untagged(
+                    Opcode::IMMEDIATE,
+                    whole(1),
+                    0xdead_beef,
+                    b"12345678",
+                )]
+            },
             &[Receipt {
                 immediate: true,
                 check: DIGITS,

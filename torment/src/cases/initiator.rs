@@ -16,6 +16,10 @@ fn mischief(
     move |bench| {
         let mut call = bench.called(true)?;
         call.accept()?;
+        if call.terms().peer_to_peer {
+            // The RTR, which its user knows nothing of.
+            let _ = call.conn.message();
+        }
         let _ = call.conn.message();
         what(&mut call, bench);
         let mut seen = call.conn.listen();

@@ -107,6 +107,22 @@ pub(super) fn cases() -> Vec<Case> {
             RegionKind::Revoked,
         ),
         Case::new(
+            "invalidate/stag-0",
+            &["R22", "R41"],
+            "a Send that invalidates STag 0",
+            &REFUSED,
+            provoke(|conn, _| conn.say(&invalidate(1, 0))),
+        )
+        .needs([Need::Receives]),
+        Case::new(
+            "invalidate/unknown",
+            &["R22", "R41"],
+            "a Send that invalidates an STag that was never issued",
+            &REFUSED,
+            provoke(|conn, bench| conn.say(&invalidate(1, bench.free_stag()))),
+        )
+        .needs([Need::Receives]),
+        Case::new(
             "invalidate/solicited",
             &["R22", "R41"],
             "a Send with Solicited Event that invalidates a shared STag",

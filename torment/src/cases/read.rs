@@ -290,8 +290,28 @@ fn nothing() -> Vec<Case> {
             Some(RegionKind::Foreign),
         ),
         Case::new(
+            "read/reserved-word",
+            &["R05", "D13"],
+            "a Read Request whose reserved octets and bits are not zero",
+            &[Due::Works],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.readable();
+                let mut request = read(1, place.stag, place.to, 16);
+                request[0] |= 0x3c;
+                request[1] |= 0x30;
+                request[2..6].fill(0xff);
+                conn.say(&request);
+                conn.request_msn = 2;
+                if conn.response(16).is_none() {
+                    return Ok(conn.listen());
+                }
+                Ok(bench.prove(conn))
+            },
+        ),
+        Case::new(
             "read/last-octets",
-            &["R14", "R42"],
+            &["R14", "R42", "R13"],
             "a Read of the last octets of a region",
             &[Due::Works],
             |bench| {
@@ -399,7 +419,7 @@ fn limits() -> Vec<Case> {
         .on(RegionKind::Steady),
         Case::new(
             "read/ird-used-up",
-            &["R16", "R35", "R37"],
+            &["R16", "R35", "R37", "R17"],
             "as many Reads at a time as the IRD allows: answered in order",
             &[Due::Works],
             |bench| {

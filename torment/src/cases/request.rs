@@ -89,9 +89,12 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn keys_and_revisions() -> Vec<Case> {
     let mut cases = vec![
-        refused("request/not-mpa", &["U04"], "an HTTP request", || {
-            b"GET / HTTP/1.1\r\nHost: example\r\n\r\n".to_vec()
-        }),
+        refused(
+            "request/not-mpa",
+            &["U04", "F36"],
+            "an HTTP request",
+            || b"GET / HTTP/1.1\r\nHost: example\r\n\r\n".to_vec(),
+        ),
         refused(
             "request/reply-key",
             &["U04", "U20"],
@@ -203,11 +206,23 @@ fn lengths() -> Vec<Case> {
             }),
         )
     }));
+    cases.push(refused(
+        "request/pd-509-enhanced",
+        &["E05", "U10", "U21"],
+        "509 octets of private data behind IRD and ORD",
+        || {
+            let dial = Dial {
+                data: Some(vec![0; 509]),
+                ..Dial::default()
+            };
+            dial.request(None)
+        },
+    ));
     let full = |len| Some(vec![0x5a; len]);
     cases.extend([
         accepted(
             "request/pd-512",
-            &["U10"],
+            &["U10", "U14"],
             "512 octets of private data",
             Dial {
                 data: full(512),

@@ -4,7 +4,7 @@ use uwarp_rdmap::Opcode;
 
 use super::framing::trace;
 use super::{odd, provoke};
-use crate::bench::Bench;
+use crate::bench::{Bench, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
@@ -192,7 +192,7 @@ fn afterwards() -> Vec<Case> {
     vec![
         followed(
             "after-error/write",
-            &["D36", "T08", "R25"],
+            &["D36", "T08", "R25", "R39"],
             "proper Writes behind a bad one: not placed, and one Terminate",
             trace,
         ),
@@ -212,6 +212,43 @@ fn afterwards() -> Vec<Case> {
             |bench| super::atomic::fetch_add(bench, 1, 0),
         )
         .needs([Need::Atomics]),
+        Case::new(
+            "after-error/while-answering",
+            &["D07", "G18", "R25"],
+            "Reads of a megabyte and a bad Write: an answer ends with L before the Terminate, and none follows",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Steady);
+                let count = u32::from(bench.profile.ird.min(3));
+                for msn in 1..=count {
+                    conn.say(&crate::wire::read(msn, place.stag, place.to, 1 << 20));
+                }
+                let begins = conn.message();
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                let mut seen = conn.listen();
+                let last = seen.messages.last().or(begins.as_ref());
+                let cut = last.is_some_and(|ulpdu| ulpdu.first().is_some_and(|ctl| ctl & 0x40 == 0));
+                seen.require(
+                    !cut || seen.terminate.is_none(),
+                    "a Terminate inside another message (G18)",
+                );
+                Ok(seen)
+            },
+        )
+        .on(RegionKind::Steady)
+        .needs([Need::Reads]),
+        Case::new(
+            "after-error/as-first-fpdu",
+            &["U18", "D35", "R40"],
+            "a Write to an STag that is not valid as first FPDU, which yet lets the target speak",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let (mut conn, _) = bench.dial(&Dial::default())?;
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                Ok(conn.listen())
+            },
+        ),
         Case::new(
             "after-error/much",
             &["D36", "T08", "G24"],
@@ -273,6 +310,32 @@ fn nothing() -> Vec<Case> {
                     &[1; 20],
                 ));
             }),
+        )
+        .on(RegionKind::Wide),
+        Case::new(
+            "write/nothing-beside",
+            &["D19", "S02"],
+            "a Write of 13 octets between two Reads of them and those beside them",
+            works,
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Wide);
+                let before = conn.fetch(place.stag, place.to + 256, 64);
+                let octets: Vec<u8> = (before.iter().flatten().skip(20).take(13))
+                    .map(|octet| !octet)
+                    .collect();
+                conn.say(&write(place.stag, place.to + 256 + 20, &octets));
+                let after = conn.fetch(place.stag, place.to + 256, 64);
+                let (Some(mut due), Some(after)) = (before, after) else {
+                    return Ok(conn.listen());
+                };
+                due[20..33].copy_from_slice(&octets);
+                conn.seen().require(
+                    after == due,
+                    "other octets than those of the Write have changed",
+                );
+                Ok(bench.prove(conn))
+            },
         )
         .on(RegionKind::Wide),
         Case::new(
@@ -397,7 +460,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend(names.map(|(bits, name)| {
         Case::new(
             format!("t-flag/tagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T set"),
             &[operation(6), Due::Close],
             provoke(move |conn, bench| {
@@ -416,7 +479,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend([(0u8, "write"), (2, "read-response")].map(|(bits, name)| {
         Case::new(
             format!("t-flag/untagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T clear"),
             unexpected,
             provoke(move |conn, _| conn.say(&untagged(opcode(bits), At::whole(0, 1), 0, b"data"))),
