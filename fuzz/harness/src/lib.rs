@@ -18,11 +18,13 @@
 //! the corpora still reach the depths for which they were made.
 #![forbid(unsafe_code)]
 
+mod arena;
 pub mod arrivals;
 pub mod control;
 pub mod deframer;
 pub mod input;
 pub mod memory;
+mod peer;
 pub mod segments;
 pub mod startup;
 pub mod terminate;

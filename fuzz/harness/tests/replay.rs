@@ -101,7 +101,7 @@ fn terminate_corpus() {
 fn segments_corpus() {
     use uwarp_stream::End;
     let reached = replay("segments", segments::run);
-    for kind in 0..4 {
+    for kind in 0..6 {
         assert!(some(&reached, |input| input.succeeded[kind] > 0), "{kind}");
     }
     assert!(some(&reached, |input| input.flushed > 0));
@@ -135,6 +135,8 @@ fn segments_corpus_reaches_the_terminate_codes() {
         ("revoked_while_it_is_read", "0/1/00"),
         ("atomic_of_nothing", "0/1/00"),
         ("read_out_of_bounds", "0/1/01"),
+        ("atomic_beyond_the_region", "0/1/01"),
+        ("atomic_without_the_right", "0/1/02"),
         ("read_without_the_right", "0/1/02"),
         ("read_of_another_stream", "0/1/03"),
         ("read_into_a_sink_that_wraps", "0/1/04"),
@@ -142,6 +144,8 @@ fn segments_corpus_reaches_the_terminate_codes() {
         ("version_of_rdmap", "0/2/05"),
         ("unknown_opcode", "0/2/06"),
         ("answer_without_a_read", "0/2/06"),
+        ("word_of_another_request", "0/2/06"),
+        ("atomic_without_alignment", "0/2/07"),
         ("malformed_terminate", "0/2/ff"),
         ("short_segment", "1/0/00"),
         ("too_long", "1/0/00"),

@@ -9,8 +9,6 @@
 //! * the octets that were sent are proper FPDUs, with at most one Terminate, and nothing behind it;
 //! * the connection is over, and has said so once.
 
-mod memory;
-mod peer;
 mod script;
 mod setup;
 
@@ -21,14 +19,14 @@ use uwarp_mpa::Rtr;
 use uwarp_rdmap::{Completion, Operation, OperationKind, PostError, Slot, Status, Target, Work};
 use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Piece};
 
+use crate::arena::Arena;
 use crate::input::Input;
-use memory::Arena;
-use peer::Peer;
+use crate::peer::Peer;
 
 /// What an input reached.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
-    /// Successful completions of Sends, Writes, Reads and receives.
+    /// Successful completions of each kind of operation.
     pub succeeded: [usize; 6],
     /// Completions of another kind.
     pub flushed: usize,

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use uwarp_ddp::{Stag, Untagged};
 use uwarp_mpa::{Deframed, Deframer, Octets};
-use uwarp_rdmap::header::{Control, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, ReadRequest};
-use uwarp_rdmap::{Opcode, Operation};
+use uwarp_rdmap::atomic::{AtomicRequest, AtomicResponse};
+use uwarp_rdmap::header::{
+    Control, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, ReadRequest,
+};
+use uwarp_rdmap::{AtomicOperation, Opcode, Operation};
 
 use super::Session;
-use super::memory::Arena;
-use super::peer::{Peer, tagged, untagged};
+use crate::arena::Arena;
 use crate::input::Input;
+use crate::peer::{Peer, tagged, untagged};
 use crate::wire;
 
 impl Session {
     /// One step; its first octet says which.
     pub(super) fn step(&mut self, input: &mut Input<'_>) {
-        match input.u8() % 20 {
+        match input.u8() % 25 {
             0 => self.peer_sends(input),
             1 => self.peer_writes(input),
             2 => self.peer_reads(input),
@@ -47,6 +50,24 @@ impl Session {
             16 => self.write(usize::from(input.u16()), usize::from(input.u16())),
             17 => self.arena.revoke(input.u8().into()),
             18 => self.rare(input),
+            20 => self.peer_changes(input),
+            21 => self.peer_immediate(input),
+            22 => self.peer_tells_the_word(input),
+            23 => {
+                let operation = Operation::Immediate {
+                    data: input.u64().to_be_bytes(),
+                    solicited: input.u8() & 1 != 0,
+                };
+                self.post(Some(operation), 0);
+            }
+            24 => {
+                let operation = Operation::Atomic {
+                    stag: Stag(9),
+                    to: input.u64(),
+                    operation: atomic(input),
+                };
+                self.post(Some(operation), 0);
+            }
             _ => {
                 self.read(usize::MAX);
                 self.write(usize::MAX, usize::MAX);
@@ -153,6 +174,48 @@ impl Session {
         self.send_segment(&segment);
     }
 
+    /// An atomic operation on one of the regions.
+    fn peer_changes(&mut self, input: &mut Input<'_>) {
+        let (stag, to) = target(input, &self.arena);
+        let request = AtomicRequest {
+            id: input.u8().into(),
+            stag,
+            to,
+            operation: atomic(input),
+        };
+        // Its answer comes between those of Reads, which are not counted here then.
+        self.peer.orderly = false;
+        let msn = self.peer.next_request_msn;
+        self.peer.next_request_msn += 1;
+        let header = single(Opcode::ATOMIC_REQUEST, QN_READ_REQUEST, msn);
+        self.send_segment(&untagged(header, &request.encode()));
+    }
+
+    fn peer_immediate(&mut self, input: &mut Input<'_>) {
+        let opcode = if input.u8() & 1 == 0 {
+            Opcode::IMMEDIATE
+        } else {
+            Opcode::IMMEDIATE_SOLICITED
+        };
+        let header = single(opcode, QN_SEND, self.peer.next_msn);
+        self.peer.next_msn += 1;
+        self.send_segment(&untagged(header, &input.u64().to_be_bytes()));
+    }
+
+    /// The answer to the oldest atomic operation, or to one that nobody asked for.
+    fn peer_tells_the_word(&mut self, input: &mut Input<'_>) {
+        let wrong = u32::from(input.u8());
+        let id = self.peer.atomics.pop_front().unwrap_or_default() ^ wrong;
+        let response = AtomicResponse {
+            id,
+            original: input.u64(),
+        };
+        let msn = self.peer.next_answer_msn;
+        self.peer.next_answer_msn += 1;
+        let header = single(Opcode::ATOMIC_RESPONSE, QN_ATOMIC_RESPONSE, msn);
+        self.send_segment(&untagged(header, &response.encode()));
+    }
+
     fn any_tagged(&mut self, input: &mut Input<'_>) {
         let (last, ulp) = (input.u8() & 1 == 0, input.u8());
         let (stag, to) = target(input, &self.arena);
@@ -196,14 +259,7 @@ impl Session {
             body = vec![0x01, 0x01, 0x20, 0x00];
             body.extend_from_slice(&read.request.encode());
         }
-        let header = Untagged {
-            last: true,
-            ulp: Control::new(Opcode::TERMINATE).0,
-            ulp_word: 0,
-            qn: QN_TERMINATE,
-            msn: 1,
-            mo: 0,
-        };
+        let header = single(Opcode::TERMINATE, QN_TERMINATE, 1);
         self.send_segment(&untagged(header, &body));
     }
 
@@ -223,6 +279,35 @@ impl Session {
         }
         self.peer.orderly = false;
         self.send_octets(&fpdu);
+    }
+}
+
+/// The header of a message of one segment.
+const fn single(opcode: Opcode, qn: u32, msn: u32) -> Untagged {
+    Untagged {
+        last: true,
+        ulp: Control::new(opcode).0,
+        ulp_word: 0,
+        qn,
+        msn,
+        mo: 0,
+    }
+}
+
+/// What to do to a word.
+pub(crate) fn atomic(input: &mut Input<'_>) -> AtomicOperation {
+    if input.u8() & 1 == 0 {
+        AtomicOperation::FetchAdd {
+            add: input.u64(),
+            mask: input.u64(),
+        }
+    } else {
+        AtomicOperation::CompareSwap {
+            compare: input.u64(),
+            compare_mask: input.u64(),
+            swap: input.u64(),
+            swap_mask: input.u64(),
+        }
     }
 }
 
@@ -260,14 +345,7 @@ fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
 }
 
 fn read_request(peer: &mut Peer, request: &ReadRequest) -> Vec<u8> {
-    let header = Untagged {
-        last: true,
-        ulp: Control::new(Opcode::READ_REQUEST).0,
-        ulp_word: 0,
-        qn: QN_READ_REQUEST,
-        msn: peer.ask(*request),
-        mo: 0,
-    };
+    let header = single(Opcode::READ_REQUEST, QN_READ_REQUEST, peer.ask(*request));
     untagged(header, &request.encode())
 }
 
@@ -277,14 +355,7 @@ pub(super) fn empty_write() -> Vec<u8> {
 }
 
 pub(super) fn empty_send(peer: &mut Peer) -> Vec<u8> {
-    let header = Untagged {
-        last: true,
-        ulp: Control::new(Opcode::SEND).0,
-        ulp_word: 0,
-        qn: QN_SEND,
-        msn: peer.next_msn,
-        mo: 0,
-    };
+    let header = single(Opcode::SEND, QN_SEND, peer.next_msn);
     peer.next_msn += 1;
     untagged(header, &[])
 }

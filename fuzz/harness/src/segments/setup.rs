@@ -9,7 +9,7 @@ use uwarp_mpa::{
 };
 use uwarp_stream::{Batch, Config, Connection, Event, Piece};
 
-use super::memory::Arena;
+use crate::arena::Arena;
 use crate::input::Input;
 
 /// Names the sinks of the Reads of the connection under test.
