@@ -32,7 +32,7 @@ const OUT_OF_REACH: [(&[&str], &str); 6] = [
         ],
         LOCAL,
     ),
-    (&["R26", "R28", "R32", "R33", "R34"], ENDS),
+    (&["R28", "R32", "R33", "R34"], ENDS),
     (&["F39", "F40", "E06", "E23", "D29", "X01"], ELSEWHERE),
     (
         &[

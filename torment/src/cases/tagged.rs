@@ -7,7 +7,7 @@ use super::{odd, provoke};
 use crate::bench::{Bench, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::RegionKind;
+use crate::profile::{Favour, FavourKind, RegionKind};
 use crate::seen::{Carries, Due, Seen};
 use crate::wire::{At, altered, opcode, tagged, untagged, write};
 
@@ -249,6 +249,20 @@ fn afterwards() -> Vec<Case> {
                 Ok(conn.listen())
             },
         ),
+        Case::new(
+            "after-error/with-something-to-say",
+            &["R25", "R26", "R39"],
+            "a Write to an STag that is not valid, to a target that waits to say something: not behind its Terminate",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let (mut conn, _) = bench.dial(&Dial::asking(Favour::TalkFirst))?;
+                // Let it post what it has to say, which it may not send yet.
+                conn.expect_quiet("the responder spoke before the first FPDU (U18)");
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                Ok(conn.listen())
+            },
+        )
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
         Case::new(
             "after-error/much",
             &["D36", "T08", "G24"],
