@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(startup deframer arrivals segments terminate control)
+[[ ${#targets[@]} -gt 0 ]] || targets=(startup deframer arrivals segments pair terminate control)
 jobs=${JOBS:-1}
 
 # libFuzzer wants flags that only a nightly compiler takes without being asked twice.

@@ -12,6 +12,8 @@
 mod script;
 mod setup;
 
+pub(crate) use script::{atomic, stag, target, with_octets};
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

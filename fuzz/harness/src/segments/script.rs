@@ -324,7 +324,7 @@ fn payload(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// The STag of a region, or one that was never issued.
-fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
+pub(crate) fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => region.stag,
@@ -333,7 +333,7 @@ fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
 }
 
 /// A region and an offset in or near it, or anything.
-fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
+pub(crate) fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => {
@@ -372,7 +372,7 @@ pub(super) fn empty_read(peer: &mut Peer) -> Vec<u8> {
 }
 
 /// Gives `payload` in the form in which a received FPDU gives its octets.
-pub(super) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
+pub(crate) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
     let wire = wire::frame(0, payload, false, false);
     let Ok(Deframed::Fpdu(fpdu)) = Deframer::new(false, false).next(&wire) else {
         panic!("it is a whole FPDU");
