@@ -62,14 +62,15 @@ mkdir -p "$scratch"
     tail -n 60 "$scratch/build.log"
     exit 1
 }
-failed=0
 for target in "${targets[@]}"; do
     while (($(jobs -rp | wc -l) >= jobs)); do
-        wait -n || failed=1
+        wait -n || true
     done
-    run "$target" &
+    # What a job that has ended said is not always kept for whoever waits later: a file is.
+    rm -f "$scratch/$target.failed"
+    { run "$target" || touch "$scratch/$target.failed"; } &
 done
-while (($(jobs -p | wc -l) > 0)); do
-    wait -n || failed=1
+wait
+for target in "${targets[@]}"; do
+    [[ ! -e $scratch/$target.failed ]] || exit 1
 done
-exit "$failed"

@@ -208,7 +208,7 @@ fn pair_corpus() {
     }
     assert!(some(&ends, |end| matches!(end, End::Terminated(_))));
     let most = reached.iter().map(|input| input.held).max();
-    println!("at most {most:?} octets held by a connection");
+    println!("octets held by a connection, and the bound: at most {most:?}");
 }
 
 /// Ends of the connections, by the seed that was made for each: the initiator's Terminate codes, as they arrive.

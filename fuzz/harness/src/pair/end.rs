@@ -9,7 +9,7 @@ use uwarp_stream::{Batch, Config, Connection, Direct, End, Event, Memory, Piece,
 use super::Session;
 use super::ram::Ram;
 use crate::arena::Arena;
-use crate::memory::Account;
+use crate::memory::{Account, connection_bound};
 use crate::peer::Peer;
 use crate::segments::with_octets;
 
@@ -75,7 +75,7 @@ pub(super) struct Host {
     pub(super) batch: Batch<usize>,
     /// As it was chosen.
     pub(super) config: Config,
-    bound: u64,
+    pub(super) bound: u64,
     budget: usize,
     staged: Vec<u8>,
     tap: Tap,
@@ -107,7 +107,7 @@ impl Host {
             account,
             batch: Batch::new(),
             config: config.clone(),
-            bound: super::memory_bound(config, budget),
+            bound: connection_bound(config, budget),
             budget,
             staged: Vec::new(),
             tap: Tap::Startup(StartupReader::new(kind)),
@@ -155,7 +155,7 @@ impl Host {
     /// The path to the peer has another segment size. What is sent from now on may be larger.
     pub(super) fn set_emss(&mut self, emss: u32) {
         self.config.emss = self.config.emss.max(emss);
-        self.bound = super::memory_bound(&self.config, self.budget);
+        self.bound = connection_bound(&self.config, self.budget);
         self.call(|connection, _| connection.set_emss(emss));
         let mulpdu = self.connection().mulpdu();
         if let (Some(peer), Some(mulpdu)) = (&mut self.peer, mulpdu) {
@@ -266,7 +266,8 @@ impl Session {
             connection.receive(&staged, ram, now).consumed
         });
         staged.drain(..consumed);
-        assert!(staged.len() < max_wire_len(true), "an FPDU at the most");
+        let most = max_wire_len(true).max(max_wire_len(false));
+        assert!(staged.len() < most, "less than an FPDU is left");
         self.hosts[side].staged = staged;
         true
     }

@@ -2,7 +2,7 @@
 //!
 //! An input chooses the options of both ends, and then what happens: posts of every kind with good and bad
 //! addresses, revocations, octets that are written and read in parts, time that passes, closing, and the ends
-//! that a connection may come to. A model beside it ([`lane`]) knows all that has been posted. Whatever happens:
+//! that a connection may come to. A model beside it knows all that has been posted. Whatever happens:
 //!
 //! * what lands in memory is the next octets of what was posted, in its place; all other octets stay;
 //! * what a Read finds was there between its Request and its completion, and an atomic operation tells the
@@ -12,7 +12,7 @@
 //! * the octets on the link are proper FPDUs, with at most one Terminate, and nothing behind it;
 //! * when nothing more can happen, nothing is outstanding, unless the peer has not let us speak;
 //! * both ends come to an end in time, in order if nobody has done anything wrong;
-//! * neither connection holds more than [`memory_bound`].
+//! * neither connection holds more memory than [`connection_bound`](crate::memory::connection_bound) says.
 
 mod end;
 mod lane;
@@ -59,35 +59,14 @@ pub struct Reached {
     pub in_order: bool,
     /// How the two connections ended, if they came to be.
     pub ends: [Option<End>; 2],
-    /// The most octets of memory that a connection has held.
-    pub held: u64,
+    /// The most octets of memory that a connection has held, and its bound.
+    pub held: (u64, u64),
 }
 
 /// Steps are bounded, so that an input takes milliseconds.
 const STEPS_MAX: usize = 300;
 /// Times that a clock is moved before two ends have to be over.
 const WAITS_MAX: usize = 20;
-
-/// Octets of memory that a connection and its batch may hold, of which nothing depends on the peer: for each
-/// place in a queue and for each Read or atomic operation that may be outstanding either way, and for a batch
-/// that is filled up to `budget` octets. (A vector that grows holds its old octets and twice as many new
-/// ones for a moment.)
-#[must_use]
-pub fn memory_bound(config: &Config, budget: usize) -> u64 {
-    let places = config.send_queue + config.receive_queue;
-    let outstanding = usize::from(config.policy.ird) + usize::from(config.policy.ord) + 1;
-    let fpdu = usize::from(uwarp_mpa::mulpdu(config.emss, false)) + 1024;
-    let batch = 3 * (budget + fpdu);
-    let scratch = 3 * fpdu;
-    (BASE + PLACE * places + OUTSTANDING * outstanding + batch + scratch) as u64
-}
-
-/// Octets for what every connection has: startup frames with their private data, events, 512 pieces of a batch.
-const BASE: usize = 96 << 10;
-/// Octets for a place in the send or the receive queue, with its completion.
-const PLACE: usize = 1024;
-/// Octets for a Read or an atomic operation that is outstanding.
-const OUTSTANDING: usize = 1024;
 
 /// Lets two programs loose on each other.
 ///
@@ -188,7 +167,8 @@ impl Session {
         for (side, host) in self.hosts.iter_mut().enumerate() {
             self.reached.ends[side] = host.end.clone();
             self.reached.terminates += host.terminates();
-            self.reached.held = self.reached.held.max(host.account.most().unsigned_abs());
+            let held = host.account.most().unsigned_abs();
+            self.reached.held = self.reached.held.max((held, host.bound));
             self.reached.invalidated += self.arenas[side].invalidated;
             self.reached.denied += usize::from(host.denied);
             self.reached.changed_while_read += self.lanes[side].changed_while_read;

@@ -77,17 +77,18 @@ impl Session {
 
     /// What happens once in a connection's life.
     fn rare(&mut self, input: &mut Input<'_>) {
+        let (now, leftover) = (self.now, self.staged.len());
         match input.u8() % 8 {
-            0 => self.connection.close(self.now),
-            1 => self.connection.abort(),
-            2 => self.connection.transport_lost(),
+            0 => self.call(|connection, _, _| connection.close(now)),
+            1 => self.call(|connection, _, _| connection.abort()),
+            2 => self.call(|connection, _, _| connection.transport_lost()),
             3 => {
                 self.backlog.clear();
-                self.connection.end_of_stream(self.staged.len());
+                self.call(|connection, _, _| connection.end_of_stream(leftover));
             }
-            4 => self.connection.local_failure(self.now),
+            4 => self.call(|connection, _, _| connection.local_failure(now)),
             5 => self.now += Duration::from_secs(3),
-            _ => self.connection.timeout(self.now),
+            _ => self.call(|connection, _, _| connection.timeout(now)),
         }
     }
 
