@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20}
 shift $(($# > 0))
 targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(startup deframer arrivals segments terminate control)
+[[ ${#targets[@]} -gt 0 ]] || targets=(startup deframer arrivals segments pair terminate control)
 jobs=${JOBS:-1}
 
 # libFuzzer wants flags that only a nightly compiler takes without being asked twice.
@@ -62,14 +62,15 @@ mkdir -p "$scratch"
     tail -n 60 "$scratch/build.log"
     exit 1
 }
-failed=0
 for target in "${targets[@]}"; do
     while (($(jobs -rp | wc -l) >= jobs)); do
-        wait -n || failed=1
+        wait -n || true
     done
-    run "$target" &
+    # What a job that has ended said is not always kept for whoever waits later: a file is.
+    rm -f "$scratch/$target.failed"
+    { run "$target" || touch "$scratch/$target.failed"; } &
 done
-while (($(jobs -p | wc -l) > 0)); do
-    wait -n || failed=1
+wait
+for target in "${targets[@]}"; do
+    [[ ! -e $scratch/$target.failed ]] || exit 1
 done
-exit "$failed"

@@ -61,6 +61,8 @@ impl Posted {
 #[derive(Debug)]
 pub(crate) struct Arena {
     octets: Vec<u8>,
+    /// What they ought to be, for whoever keeps account of it.
+    expected: Vec<u8>,
     open: Vec<Open>,
     free: usize,
     table: StagTable<usize>,
@@ -78,6 +80,7 @@ impl Arena {
     pub(crate) fn new() -> Self {
         let mut arena = Self {
             octets: vec![0xa5; ARENA_LEN],
+            expected: vec![0xa5; ARENA_LEN],
             open: vec![Open::default(); ARENA_LEN],
             free: GUARD_LEN,
             table: StagTable::new(16, 16),
@@ -212,6 +215,57 @@ impl Arena {
         let posted = posted.expect("a request completes once");
         self.set(&posted.at, Open::default());
         posted
+    }
+
+    /// What a request's buffer holds.
+    pub(crate) fn buffer(&self, slot: Slot) -> Vec<u8> {
+        self.octets[self.work(slot).at.clone()].to_vec()
+    }
+
+    /// What kind of request it is.
+    pub(crate) fn kind(&self, slot: Slot) -> OperationKind {
+        self.work(slot).kind
+    }
+
+    /// The program writes to the buffer of a request before it is posted.
+    pub(crate) fn store(&mut self, slot: Slot, octets: &[u8]) {
+        let at = self.work(slot).at.clone();
+        self.octets[at.clone()].copy_from_slice(octets);
+        self.expected[at].copy_from_slice(octets);
+    }
+
+    /// Where in the arena a region's octets lie, and what they are.
+    pub(crate) fn peek(&self, stag: Stag, to: u64, len: u32) -> (usize, Vec<u8>) {
+        let at = self.place(stag, to);
+        (at, self.octets[at..at + len as usize].to_vec())
+    }
+
+    fn place(&self, stag: Stag, to: u64) -> usize {
+        let region = self.regions.iter().find(|place| place.stag == stag);
+        let region = region.expect("a region of this arena");
+        region.at.start + (to - region.base) as usize
+    }
+
+    /// These octets ought to be there; returns where that is.
+    pub(crate) fn expect_at(&mut self, stag: Stag, to: u64, octets: &[u8]) -> usize {
+        let at = self.place(stag, to);
+        self.expected[at..at + octets.len()].copy_from_slice(octets);
+        at
+    }
+
+    /// These octets ought to be in a request's buffer.
+    pub(crate) fn expect_in(&mut self, slot: Slot, offset: u32, octets: &[u8]) {
+        let at = self.work(slot).at.start + offset as usize;
+        self.expected[at..at + octets.len()].copy_from_slice(octets);
+    }
+
+    /// Every octet, in a region, in a buffer or between them, is what it ought to be.
+    pub(crate) fn assert_as_expected(&self) {
+        let differs = |at: &usize| self.octets[*at] != self.expected[*at];
+        if self.octets != self.expected {
+            let at = (0..ARENA_LEN).find(differs);
+            panic!("the octet at {at:?} is not what it ought to be");
+        }
     }
 
     /// How many requests are not complete.

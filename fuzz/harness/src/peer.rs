@@ -29,7 +29,8 @@ struct Asked {
 pub(crate) struct Peer {
     /// What the connection under test agreed to.
     agreement: Agreement,
-    mulpdu: u16,
+    /// The largest segment that it may send.
+    pub(crate) mulpdu: u16,
     /// Octets sent in full operation.
     sent: u64,
     deframer: Deframer,

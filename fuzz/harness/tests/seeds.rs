@@ -7,6 +7,7 @@
 mod seeds {
     pub(crate) mod arrivals;
     pub(crate) mod messages;
+    pub(crate) mod pair;
     pub(crate) mod segments;
     pub(crate) mod streams;
 }
@@ -69,4 +70,9 @@ fn arrivals_seeds_are_committed() {
 #[test]
 fn control_seeds_are_committed() {
     committed("control", seeds::messages::control());
+}
+
+#[test]
+fn pair_seeds_are_committed() {
+    committed("pair", seeds::pair::pair());
 }

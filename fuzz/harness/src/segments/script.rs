@@ -77,17 +77,18 @@ impl Session {
 
     /// What happens once in a connection's life.
     fn rare(&mut self, input: &mut Input<'_>) {
+        let (now, leftover) = (self.now, self.staged.len());
         match input.u8() % 8 {
-            0 => self.connection.close(self.now),
-            1 => self.connection.abort(),
-            2 => self.connection.transport_lost(),
+            0 => self.call(|connection, _, _| connection.close(now)),
+            1 => self.call(|connection, _, _| connection.abort()),
+            2 => self.call(|connection, _, _| connection.transport_lost()),
             3 => {
                 self.backlog.clear();
-                self.connection.end_of_stream(self.staged.len());
+                self.call(|connection, _, _| connection.end_of_stream(leftover));
             }
-            4 => self.connection.local_failure(self.now),
+            4 => self.call(|connection, _, _| connection.local_failure(now)),
             5 => self.now += Duration::from_secs(3),
-            _ => self.connection.timeout(self.now),
+            _ => self.call(|connection, _, _| connection.timeout(now)),
         }
     }
 
@@ -324,7 +325,7 @@ fn payload(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// The STag of a region, or one that was never issued.
-fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
+pub(crate) fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => region.stag,
@@ -333,7 +334,7 @@ fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
 }
 
 /// A region and an offset in or near it, or anything.
-fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
+pub(crate) fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => {
@@ -372,7 +373,7 @@ pub(super) fn empty_read(peer: &mut Peer) -> Vec<u8> {
 }
 
 /// Gives `payload` in the form in which a received FPDU gives its octets.
-pub(super) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
+pub(crate) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
     let wire = wire::frame(0, payload, false, false);
     let Ok(Deframed::Fpdu(fpdu)) = Deframer::new(false, false).next(&wire) else {
         panic!("it is a whole FPDU");

@@ -250,7 +250,7 @@ fn damages(both: u8) -> Vec<(&'static str, Arriving)> {
         ),
         (
             "too_long",
-            three(CRC).damage(&[0xff, 0xff, 0, 0]).in_order(900),
+            three(both).damage(&[0xff, 0xff, 0, 0]).in_order(900),
         ),
         (
             "empty_ulpdu",
