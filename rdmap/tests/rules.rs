@@ -604,6 +604,9 @@ fn a_terminate_is_told_and_a_bad_one_is_refused() {
         refused(&mut side, header, &[0; 53]),
         RdmapError::BadTerminate
     );
+    // The longest one that there can be.
+    let told = side.take(&segment(&Header::Untagged(header), &body));
+    assert_eq!(told, Ok(Some(Notice::Terminated(Terminate::bare(code)))));
     assert_eq!(
         refused(&mut side, Untagged { msn: 2, ..header }, &body[..4]),
         DdpError::MsnRange.into()
