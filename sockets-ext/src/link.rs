@@ -138,6 +138,14 @@ impl Link {
 
     /// Queues a descriptor for the worker. Takes no lock and does not block.
     pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
+        self.enqueue(descriptor)?;
+        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
+        self.schedule();
+        Ok(())
+    }
+
+    /// Queues a descriptor without telling the worker, who may not know of the link yet.
+    pub(crate) fn enqueue(&self, descriptor: Descriptor) -> Result<(), PostError> {
         let sends = descriptor.operation.is_some();
         if self.closed.load(Ordering::Acquire) || sends && self.closing.load(Ordering::Acquire) {
             return Err(PostError::Closed);
@@ -159,8 +167,6 @@ impl Link {
             self.completions.unreserve();
             return Err(PostError::Full);
         }
-        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
-        self.schedule();
         Ok(())
     }
 
