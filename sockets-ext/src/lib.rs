@@ -140,7 +140,7 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
-    pub use crate::connect::{DdpMode, connect};
+    pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;
     pub use crate::domain::{Domain, Region, RegisterError, RemoteRegion, Sge, StillInUse};
     pub use crate::error::{EndText, Error, PostError, WaitError};

@@ -120,6 +120,14 @@ impl Link {
 
     /// Queues a descriptor for the worker. Takes no lock and does not block.
     pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
+        self.enqueue(descriptor)?;
+        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
+        self.schedule();
+        Ok(())
+    }
+
+    /// Queues a descriptor without telling the worker, who may not know of the link yet.
+    pub(crate) fn enqueue(&self, descriptor: Descriptor) -> Result<(), PostError> {
         let queue = match descriptor.operation {
             Some(_) => Queue::Sends,
             None => Queue::Receives,
@@ -129,10 +137,7 @@ impl Link {
             .map_err(|refusal| match refusal {
                 Refusal::Closed => PostError::Closed,
                 Refusal::Full => PostError::Full,
-            })?;
-        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
-        self.schedule();
-        Ok(())
+            })
     }
 
     /// The next descriptor posted, for the engine: receives before sends, so that an answer finds

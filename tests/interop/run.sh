@@ -56,7 +56,7 @@ trap halt_guest EXIT
 boot_guest || exit 2
 if [[ -n $shell ]]; then
     while IFS= read -r line; do
-        if [[ $line == host:* ]]; then bash -c "${line#host:}" 7>&- 8>&-; else guest 600 "$line"; fi
+        if [[ $line == host:* ]]; then bash -c "${line#host:}" </dev/null 7>&- 8>&-; else guest 600 "$line"; fi
         echo "[$?]"
     done
     exit 0

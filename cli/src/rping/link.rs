@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use uwarp::{
-    Domain, End, Incoming, Memory, OperationKind, Region, RemoteRegion, Rights, SendFlags, Socket,
-    Stag, Status, WaitError,
+    Domain, End, Incoming, Memory, OperationKind, Outgoing, Region, RemoteRegion, Rights,
+    SendFlags, Socket, Stag, Status, WaitError,
 };
 
 use super::Args;
@@ -33,13 +33,14 @@ impl Link {
         let terms = args.terms.terms();
         // As the original asks for it.
         let options = terms.options(domain).ird(1).ord(1);
-        let socket =
-            uwarp::connect(args.socket_address(), &options).map_err(ConnectError::Setup)?;
+        let outgoing =
+            Outgoing::dial(args.socket_address(), &options).map_err(ConnectError::Setup)?;
         for index in 0..RECEIVES {
-            socket
+            outgoing
                 .post_recv(index, &[boxes.receive(index)?])
                 .map_err(SessionError::from)?;
         }
+        let socket = outgoing.connect().map_err(ConnectError::Setup)?;
         Ok(boxes.join(socket, terms.patience))
     }
 
