@@ -47,8 +47,10 @@ pub(crate) struct Collector<'a> {
 impl Arrivals for Collector<'_> {
     fn arrived(&mut self, position: u64, fpdu: &Fpdu, wire: &[u8]) {
         self.last = Some(position);
-        self.waiting
-            .insert(position, look(self.base + position, fpdu, wire, self.crc));
+        self.waiting.insert(
+            position,
+            look(self.base.wrapping_add(position), fpdu, wire, self.crc),
+        );
     }
 
     fn deliver(&mut self, position: u64) {

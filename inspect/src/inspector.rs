@@ -9,10 +9,10 @@ use crate::packet::{Segment, segment};
 use crate::record::Record;
 
 /// TCP connections that are watched at a time; of more, the one longest silent is given up.
-const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_MAX: usize = 4096;
 
-/// Of these, the ones whose FPDUs are read.
-const FOLLOWED_MAX: usize = 128;
+/// What the connections may take together, in octets; see [`Inspector`].
+const MEMORY_MAX: usize = 256 << 20;
 
 /// What went by, apart from what records tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +31,24 @@ pub struct Traffic {
 
 /// Follows every iWARP connection in a stream of packets.
 ///
-/// It takes packets in the order of the capture and gives [`Record`]s. Memory is bounded whatever
-/// the packets say: at most 1024 TCP connections are watched at a time, with at most 300 KiB for
-/// each while it may still turn out to be iWARP; of at most 128 are FPDUs read, with 512 KiB for
-/// each direction. A connection that is over takes nothing.
+/// It takes packets in the order of the capture and gives [`Record`]s.
+///
+/// # Memory
+///
+/// Memory is bounded, whatever the packets say:
+///
+/// | What | Most |
+/// |---|---|
+/// | TCP connections that are watched at a time | 4096 |
+/// | a direction of which it is not known what it is: what is kept to look for a startup frame, or to guess by | 330 KiB |
+/// | a direction that waits for the other end's startup frame | 256 KiB |
+/// | a direction whose FPDUs are read: 256 KiB behind a hole, the FPDUs that wait behind it, and the last 1024 headers | 1.8 MiB |
+/// | requests of a connection that have no answer | 1.5 MiB |
+/// | all connections together | 256 MiB |
+///
+/// When the connections reach their number or their memory, the one that has been silent longest is
+/// given up; [`Traffic::given_up`] counts them. Beside this there are the records that one packet
+/// brings up, which the caller takes away: when a hole closes, these are those of 256 KiB of FPDUs.
 #[derive(Debug, Default)]
 pub struct Inspector {
     connections: HashMap<(SocketAddr, SocketAddr), Entry>,
@@ -42,6 +56,8 @@ pub struct Inspector {
     numbers: u32,
     traffic: Traffic,
     time: u64,
+    /// What the connections take together.
+    memory: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +65,8 @@ struct Entry {
     /// The end that was seen first.
     first: SocketAddr,
     connection: Connection,
+    /// What it took after its last segment.
+    memory: usize,
 }
 
 impl Inspector {
@@ -95,10 +113,10 @@ impl Inspector {
             let entry = Entry {
                 first: segment.source,
                 connection: Connection::new(segment),
+                memory: 0,
             };
             self.connections.insert(key, entry);
         }
-        let followed = self.followed();
         let Some(entry) = self.connections.get_mut(&key) else {
             return;
         };
@@ -109,40 +127,42 @@ impl Inspector {
         };
         let who = usize::from(entry.first != segment.source);
         entry.connection.segment(who, segment, &mut out);
-        if entry.connection.is_followed() && followed > FOLLOWED_MAX {
-            self.traffic.given_up += 1;
-            self.close(key);
-        } else if entry.connection.is_over() && segment.rst {
-            self.connections.remove(&key);
+        let memory = entry.connection.memory();
+        self.memory = self.memory - entry.memory + memory;
+        entry.memory = memory;
+        while self.memory > MEMORY_MAX {
+            self.give_up(|_| true);
         }
-    }
-
-    fn followed(&self) -> usize {
-        let followed = |entry: &&Entry| entry.connection.is_followed();
-        self.connections.values().filter(followed).count()
     }
 
     fn make_room(&mut self) {
-        if self.connections.len() < CONNECTIONS_MAX {
-            return;
+        if self.connections.len() >= CONNECTIONS_MAX {
+            // What is over costs nothing to forget.
+            if !self.give_up(|entry| entry.connection.is_over()) {
+                self.give_up(|_| true);
+            }
         }
+    }
+
+    /// Gives the connection up, among some, that has been silent longest.
+    fn give_up(&mut self, among: impl Fn(&Entry) -> bool) -> bool {
         let oldest = self
             .connections
             .iter()
-            .min_by_key(|(key, entry)| (!entry.connection.is_over(), entry.connection.seen, **key))
-            .map(|(key, _)| *key);
-        if let Some(key) = oldest {
-            let over = self
-                .connections
-                .get(&key)
-                .is_some_and(|entry| entry.connection.is_over());
-            self.traffic.given_up += u64::from(!over);
-            self.close(key);
-        }
+            .filter(|(_, entry)| among(entry))
+            .min_by_key(|(key, entry)| (entry.connection.seen, **key))
+            .map(|(key, entry)| (*key, entry.connection.is_over()));
+        let Some((key, over)) = oldest else {
+            return false;
+        };
+        self.traffic.given_up += u64::from(!over);
+        self.close(key);
+        true
     }
 
     fn close(&mut self, key: (SocketAddr, SocketAddr)) {
         if let Some(mut entry) = self.connections.remove(&key) {
+            self.memory -= entry.memory;
             entry.connection.finish(&mut Output {
                 records: &mut self.records,
                 numbers: &mut self.numbers,

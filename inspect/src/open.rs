@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use uwarp_mpa::{FpduError, SegmentReceiver, crc, mulpdu};
+use uwarp_mpa::{FpduError, SegmentReceiver, crc, max_wire_len, mulpdu};
 
 use crate::fpdu::{Arrival, Collector, oversized};
+use crate::guess::Framing;
 use crate::messages::Messages;
-use crate::seek::Piece;
+use crate::seek::{Piece, cost};
 
 /// Octets that are kept beyond a hole in the capture.
-const WINDOW: usize = 1 << 19;
+pub(crate) const WINDOW: usize = 1 << 18;
+
+/// What an FPDU that waits is counted as.
+const ARRIVAL_COST: usize = size_of::<Arrival>() + 192;
+
+/// What the lists in a receiver are counted as.
+const RUNS_COST: usize = 1 << 15;
 
 /// A direction whose FPDUs are read.
 #[derive(Debug)]
@@ -25,17 +32,51 @@ pub(crate) struct Open {
     large: bool,
     crc: bool,
     markers: bool,
+    /// Nothing of it has been read.
+    untouched: bool,
     waiting: BTreeMap<u64, Arrival>,
     pub(crate) messages: Messages,
     /// Nothing more can be made of it.
     pub(crate) broken: bool,
-    /// Octets were too far ahead to be kept.
-    pub(crate) dropped: bool,
     pub(crate) guess: bool,
     /// FPDUs larger than the other end's MSS allows.
     pub(crate) oversized: u64,
+    /// Segments in a row that lie too far ahead, and that the other end has had.
+    pub(crate) strays: u32,
     /// A FIN inside an FPDU has been told of.
     pub(crate) cut: bool,
+}
+
+/// Where the reading of FPDUs begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) framing: Framing,
+    /// Sequence number of the first octet of an FPDU.
+    pub(crate) sequence: u32,
+    /// Its position, as it is told.
+    pub(crate) position: u64,
+    /// What is to be added to a position to have one that markers are counted from.
+    pub(crate) phase: u64,
+    /// It is guessed.
+    pub(crate) guess: bool,
+}
+
+impl Start {
+    /// The first octet of Full Operation.
+    pub(crate) const fn first(markers: bool, crc: bool, sequence: u32) -> Self {
+        Self {
+            framing: Framing { markers, crc },
+            sequence,
+            position: 0,
+            phase: 0,
+            guess: false,
+        }
+    }
+
+    /// Whether it is the beginning of the direction.
+    const fn is_first(&self) -> bool {
+        self.position == 0 && self.phase == 0 && !self.guess
+    }
 }
 
 /// What a segment has brought.
@@ -43,32 +84,72 @@ pub(crate) struct Open {
 pub(crate) struct Step {
     pub(crate) delivered: Vec<Arrival>,
     pub(crate) error: Option<FpduError>,
-    /// Octets are dropped for the first time.
-    pub(crate) dropping: bool,
+    /// There was no room for all of it.
+    pub(crate) dropped: bool,
 }
 
 impl Open {
-    pub(crate) fn new(markers: bool, crc: bool, sequence: u32, guess: bool) -> Self {
+    pub(crate) fn new(start: Start) -> Self {
+        let Framing { markers, crc } = start.framing;
+        let place = start.position.wrapping_add(start.phase);
         Self {
-            receiver: SegmentReceiver::new(markers, crc, sequence, WINDOW),
-            sequence,
-            base: 0,
+            receiver: SegmentReceiver::resume(markers, crc, start.sequence, place, WINDOW),
+            sequence: start.sequence.wrapping_sub(place as u32),
+            base: start.phase.wrapping_neg(),
             recent: Vec::new(),
             large: false,
             crc,
             markers,
+            untouched: start.is_first(),
             waiting: BTreeMap::new(),
-            messages: if guess {
-                Messages::guessed()
-            } else {
+            messages: if start.is_first() {
                 Messages::new()
+            } else {
+                Messages::guessed()
             },
             broken: false,
-            dropped: false,
-            guess,
+            guess: start.guess,
             oversized: 0,
+            strays: 0,
             cut: false,
         }
+    }
+
+    /// How it is framed.
+    pub(crate) const fn framing(&self) -> Framing {
+        Framing {
+            markers: self.markers,
+            crc: self.crc,
+        }
+    }
+
+    /// What is to be added to a position to have one that markers are counted from.
+    pub(crate) const fn phase(&self) -> u64 {
+        self.base.wrapping_neg()
+    }
+
+    /// Whether these are the first octets of the direction, the next ones that are due.
+    pub(crate) fn is_beginning(&self, sequence: u32) -> bool {
+        self.untouched && sequence == self.front() && self.held() == 0
+    }
+
+    /// Sequence number of the first octet behind a hole, if octets behind one are held.
+    pub(crate) fn behind_hole(&self) -> Option<u32> {
+        let behind = self.receiver.behind_hole()?;
+        Some(self.sequence.wrapping_add(behind as u32))
+    }
+
+    /// The octets that have come and are not delivered.
+    pub(crate) fn take_held(&self) -> Vec<Piece> {
+        let held = self.receiver.held_octets();
+        held.map(|(position, octets)| (self.sequence.wrapping_add(position as u32), octets))
+            .collect()
+    }
+
+    /// What its memory is counted as.
+    pub(crate) fn memory(&self) -> usize {
+        let receiver = WINDOW + max_wire_len(true) + RUNS_COST;
+        receiver + cost(&self.recent) + self.waiting.len() * ARRIVAL_COST
     }
 
     /// Takes the octets of a segment.
@@ -77,6 +158,7 @@ impl Open {
         if self.broken || octets.is_empty() {
             return step;
         }
+        self.untouched = false;
         self.remember(sequence, octets);
         if !self.large {
             self.feed(sequence, octets, &mut step);
@@ -94,8 +176,7 @@ impl Open {
     }
 
     fn remember(&mut self, sequence: u32, octets: &[u8]) {
-        let kept: usize = self.recent.iter().map(|(_, octets)| octets.len()).sum();
-        if kept + octets.len() <= WINDOW {
+        if cost(&self.recent) + octets.len() <= WINDOW {
             self.recent.push((sequence, octets.to_vec()));
         }
     }
@@ -112,8 +193,7 @@ impl Open {
         step.delivered.append(&mut collector.delivered);
         match taken {
             Ok(taken) => {
-                step.dropping |= taken.dropped > 0 && !self.dropped;
-                self.dropped |= taken.dropped > 0;
+                step.dropped |= taken.dropped > 0;
             }
             // Without markers, which could not point so far, the length still leads on (G2).
             Err(FpduError::TooLong) if !self.markers => self.large = true,
@@ -161,8 +241,8 @@ impl Open {
 
     /// Goes on with a new receiver behind an FPDU that was read without one.
     fn restart(&mut self, arrival: Arrival, step: &mut Step) {
-        self.sequence = self.front().wrapping_add(arrival.wire_len);
         self.base = self.position() + u64::from(arrival.wire_len);
+        self.sequence = self.front().wrapping_add(arrival.wire_len);
         self.receiver = SegmentReceiver::new(self.markers, self.crc, self.sequence, WINDOW);
         self.waiting.clear();
         self.large = false;
@@ -178,7 +258,7 @@ impl Open {
 
     /// Position up to which FPDUs have been delivered.
     pub(crate) const fn position(&self) -> u64 {
-        self.base + self.receiver.delivered()
+        self.base.wrapping_add(self.receiver.delivered())
     }
 
     /// Sequence number of the first octet that is not delivered.
@@ -198,6 +278,25 @@ impl Open {
     /// FPDUs that have arrived and are not delivered.
     pub(crate) fn early(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// What is left over at the end.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        if self.oversized > 1 {
+            let count = self.oversized;
+            texts.push(format!(
+                "D18: {count} ULPDUs are larger than the MSS has room for"
+            ));
+        }
+        let held = self.held();
+        if held > 0 && !self.broken && !self.cut {
+            let early = self.early();
+            texts.push(format!(
+                "{held} octets, {early} whole FPDUs among them, stay behind a hole in the capture or have no end"
+            ));
+        }
+        texts
     }
 
     /// The largest ULPDU that fits a segment of this size.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::inspector::Traffic;
 use crate::record::{CrcState, Record, What};
+use crate::rule::Rule;
 
 /// How often a rule was broken, and how it looks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,28 +109,30 @@ impl Summary {
                 operations.octets += message.octets;
             }
             What::Violation { id, detail } => {
-                self.crc.bad += u64::from(*id == "F25");
-                self.violation(record, id, detail);
+                self.crc.bad += u64::from(*id == Rule::F25);
+                self.violation(record, *id, detail);
             }
             What::Note { .. } => self.notes += 1,
         }
     }
 
-    fn violation(&mut self, record: &Record, id: &str, detail: &str) {
+    fn violation(&mut self, record: &Record, id: Rule, detail: &str) {
         let table = if record.guess {
             &mut self.guessed_violations
         } else {
             &mut self.violations
         };
-        let entry = table.entry(id.to_owned()).or_insert_with(|| Violations {
-            count: 0,
-            example: format!(
-                "connection {}, {} @{}: {detail}",
-                record.connection,
-                record.sender.word(),
-                record.position
-            ),
-        });
+        let entry = table
+            .entry(id.id().to_owned())
+            .or_insert_with(|| Violations {
+                count: 0,
+                example: format!(
+                    "connection {}, {} @{}: {detail}",
+                    record.connection,
+                    record.sender.word(),
+                    record.position
+                ),
+            });
         entry.count += 1;
     }
 
