@@ -356,7 +356,7 @@ fn fpdus_are_those_of_tshark() {
                 .iter()
                 .map(|record| serde_json::to_value(record).unwrap())
                 .collect();
-            common::agrees_with_tshark(&path, &lines);
+            common::tshark::agrees_with_tshark(&path, &lines);
         }
     }
 }
