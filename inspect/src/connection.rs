@@ -171,6 +171,7 @@ impl Connection {
                     _ => true,
                 }
             }
+            Stage::Held(_) => self.go_on_unanswered(who, out),
             _ => false,
         }
     }

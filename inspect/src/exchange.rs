@@ -152,8 +152,27 @@ impl Exchange {
         }
     }
 
-    /// A request or an answer from `who`, in the order of the stream.
+    /// A request or an answer from `who`, in the order of the stream. When octets of the other direction
+    /// are missing, what does not fit proves nothing, and nothing more is known from then on.
     pub(crate) fn message(
+        &mut self,
+        who: usize,
+        header: &HeaderInfo,
+        payload: u32,
+        control: Option<&ControlInfo>,
+        other_in_doubt: bool,
+        faults: &mut Vec<Fault>,
+    ) {
+        let mut found = Vec::new();
+        self.judge(who, header, payload, control, &mut found);
+        if other_in_doubt && found.iter().any(|(rule, _)| *rule != Rule::E01) {
+            self.lose();
+        } else {
+            faults.append(&mut found);
+        }
+    }
+
+    fn judge(
         &mut self,
         who: usize,
         header: &HeaderInfo,

@@ -7,7 +7,7 @@
 //! noise would have to guess. Where it is known that there are markers, and where, none of this is
 //! needed: a marker points at the start.
 
-use uwarp_ddp::UNTAGGED_LEN;
+use uwarp_ddp::{TAGGED_LEN, UNTAGGED_LEN};
 use uwarp_mpa::{FpduLayout, crc};
 
 use crate::segment;
@@ -180,9 +180,6 @@ impl<'a> Search<'a> {
         let mut at = start;
         let mut evidence = 0;
         for _ in 0..CHAIN_MAX {
-            if at - start >= EXPLAINED && evidence >= EVIDENCE {
-                break;
-            }
             let rest = &self.octets[at.min(self.octets.len())..];
             let position = position + (at - start) as u64;
             let Some(layout) = layout(rest, position, framing.markers) else {
@@ -190,8 +187,13 @@ impl<'a> Search<'a> {
                 return (rest.len() < MARKER + 2).then_some((evidence, at - start));
             };
             let head = rest.get(layout.length_offset() + 2..).unwrap_or_default();
-            if head.len() >= 2 && !segment::plausible(&ulpdu_head(rest, &layout)) {
+            let seen = head.len() >= 2;
+            let plausible = segment::plausible(&ulpdu_head(rest, &layout));
+            if layout.ulpdu_len() < TAGGED_LEN || seen && !plausible {
                 return None;
+            }
+            if at - start >= EXPLAINED && evidence >= EVIDENCE {
+                break;
             }
             let Some(sight) = self.sight(at, position, framing) else {
                 let whole = rest.len() >= layout.wire_len();
@@ -212,7 +214,7 @@ impl<'a> Search<'a> {
         let layout = layout(rest, position, framing.markers)?;
         let wire = rest.get(..layout.wire_len())?;
         let head = ulpdu_head(wire, &layout);
-        if head.len() < 14 || !segment::plausible(&head) {
+        if head.len() < TAGGED_LEN || !segment::plausible(&head) {
             return None;
         }
         // Versions, reserved bits, opcode and T; the number of the queue.

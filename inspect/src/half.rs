@@ -128,6 +128,10 @@ pub(crate) struct Held {
     pub(crate) sequence: u32,
     pub(crate) pieces: Vec<Piece>,
     cost: usize,
+    /// What the end had had of the other one when it sent its frame.
+    pub(crate) had: Option<u32>,
+    /// Segments since it has had more, which the capture lacks.
+    pub(crate) waited: u32,
 }
 
 impl Held {
@@ -137,6 +141,8 @@ impl Held {
             sequence,
             pieces: rest,
             cost,
+            had: None,
+            waited: 0,
         }
     }
 

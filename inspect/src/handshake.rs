@@ -4,7 +4,7 @@ use uwarp_mpa::{FrameKind, StartupError};
 
 use crate::connection::{Connection, Output};
 use crate::exchange::Exchange;
-use crate::half::{Held, Stage};
+use crate::half::{Held, PATIENCE, Stage};
 use crate::open::{Open, Start};
 use crate::record::What;
 use crate::rule::Rule;
@@ -142,7 +142,14 @@ impl Connection {
         });
     }
 
-    fn frame(&mut self, who: usize, seen: Seen, position: u64, held: Held, out: &mut Output<'_>) {
+    fn frame(
+        &mut self,
+        who: usize,
+        seen: Seen,
+        position: u64,
+        mut held: Held,
+        out: &mut Output<'_>,
+    ) {
         self.identify(out);
         let kind = seen.frame.kind;
         self.take_role(who, kind);
@@ -170,6 +177,7 @@ impl Connection {
             }
             (FrameKind::Request, ..) => {
                 self.request = Some(seen);
+                held.had = self.halves[1 - who].acked;
                 self.halves[who].stage = Stage::Held(held);
                 self.check_haste(who, out);
             }
@@ -240,15 +248,48 @@ impl Connection {
 
     /// Octets behind a Request that has no Reply yet.
     pub(crate) fn check_haste(&mut self, who: usize, out: &mut Output<'_>) {
-        let Stage::Held(held) = &self.halves[who].stage else {
+        let answered = self.is_answered_unseen(who);
+        let Stage::Held(held) = &mut self.halves[who].stage else {
             return;
         };
         let behind = held.behind();
-        if behind > 0 && !self.hasty && self.request.is_some() {
+        if behind == 0 || self.request.is_none() {
+            return;
+        }
+        if answered {
+            held.waited += 1;
+            if held.waited > PATIENCE {
+                self.go_on_unanswered(who, out);
+            }
+        } else if !self.hasty {
             self.hasty = true;
             let text = format!("{behind} octets behind the Request, before the Reply");
             self.fault(who, 0, Rule::U21, &text, out);
         }
+    }
+
+    /// Whether an end that waits for a Reply has had more octets than when it sent its Request.
+    fn is_answered_unseen(&self, who: usize) -> bool {
+        match &self.halves[who].stage {
+            Stage::Held(held) => self.request.is_some() && self.halves[1 - who].acked != held.had,
+            _ => false,
+        }
+    }
+
+    /// Reads on behind a Request whose Reply is not in the capture; tells whether that is so.
+    pub(crate) fn go_on_unanswered(&mut self, who: usize, out: &mut Output<'_>) -> bool {
+        if !self.is_answered_unseen(who) {
+            return false;
+        }
+        let stage = std::mem::replace(&mut self.halves[who].stage, Stage::Done);
+        let Stage::Held(held) = stage else {
+            return false;
+        };
+        self.request = None;
+        let text = "its Reply is not in the capture: what follows is guessed".to_owned();
+        self.note(who, 0, text, out);
+        self.read_blindly(who, held, out);
+        true
     }
 
     fn agree(
@@ -295,6 +336,11 @@ impl Connection {
         };
         let text = "its Request is not in the capture: what follows is guessed".to_owned();
         self.note(who, 0, text, out);
+        self.read_blindly(who, held, out);
+    }
+
+    /// Guesses at what follows a frame.
+    fn read_blindly(&mut self, who: usize, held: Held, out: &mut Output<'_>) {
         self.halves[who].stage = Stage::Seek(Seek::new(held.sequence, true));
         for (sequence, octets) in held.pieces {
             self.octets(who, sequence, &octets, out);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::capture::Packet;
+use crate::capture::{Packet, link};
 use crate::connection::{Connection, Output};
 use crate::packet::{Segment, segment};
 use crate::record::Record;
@@ -21,6 +21,10 @@ pub struct Traffic {
     pub packets: u64,
     /// Packets of which the capture does not hold all octets.
     pub cut: u64,
+    /// Packets of a link type that is not understood.
+    pub unknown_link: u64,
+    /// The link type of the last of these.
+    pub link: i32,
     /// TCP segments.
     pub segments: u64,
     /// TCP connections.
@@ -81,6 +85,10 @@ impl Inspector {
         self.traffic.packets += 1;
         self.traffic.cut += u64::from(packet.octets.len() < packet.original);
         self.time = packet.time;
+        if !link::is_known(packet.link) {
+            self.traffic.unknown_link += 1;
+            self.traffic.link = packet.link;
+        }
         if let Some(segment) = segment(packet) {
             self.segment(&segment);
         }

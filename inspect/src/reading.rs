@@ -81,7 +81,7 @@ impl Connection {
 
     /// A segment is too far ahead to be kept.
     fn overflow(&mut self, who: usize, sequence: u32, octets: &[u8], out: &mut Output<'_>) {
-        let reached = self.halves[who].has_reached(sequence);
+        let reached = self.has_had_more(who);
         let Stage::Open(open) = &mut self.halves[who].stage else {
             return;
         };
@@ -174,7 +174,7 @@ impl Connection {
             .fpdu(role, info.as_ref(), payload, doubt, &mut faults);
         if let Some(info) = &info {
             self.exchange
-                .message(role, info, payload, control.as_ref(), &mut faults);
+                .message(role, info, payload, control.as_ref(), doubt, &mut faults);
             let is_read = opcode == Some(Opcode::READ_REQUEST);
             self.halves[who]
                 .sent
@@ -240,11 +240,24 @@ impl Connection {
         }
     }
 
-    /// Octets of this end are missing or not yet in order: its silence proves nothing.
+    /// Octets of this end are missing or not yet in order, or the capture does not keep the order of the
+    /// two directions: its silence proves nothing.
     fn is_in_doubt(&self, who: usize) -> bool {
         match &self.halves[who].stage {
-            Stage::Open(open) => open.broken || open.held() > 0,
+            Stage::Open(open) => open.broken || open.held() > 0 || self.has_had_more(who),
             _ => !self.halves[who].ended,
+        }
+    }
+
+    /// Whether the other end has had more octets of this one than have been seen in order.
+    fn has_had_more(&self, who: usize) -> bool {
+        let half = &self.halves[who];
+        match &half.stage {
+            Stage::Open(open) => {
+                let held = open.held() as u32;
+                half.has_reached(open.front().wrapping_add(held).wrapping_add(1))
+            }
+            _ => false,
         }
     }
 

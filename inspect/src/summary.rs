@@ -47,6 +47,8 @@ pub struct Summary {
     pub packets: u64,
     /// Packets of which the capture does not hold all octets.
     pub packets_cut: u64,
+    /// Packets of a link type that is not understood.
+    pub packets_unknown: u64,
     /// The capture ends inside a packet.
     pub capture_cut: bool,
     /// TCP segments.
@@ -140,6 +142,7 @@ impl Summary {
     pub fn traffic(&mut self, traffic: Traffic, capture_cut: bool) {
         self.packets = traffic.packets;
         self.packets_cut = traffic.cut;
+        self.packets_unknown = traffic.unknown_link;
         self.capture_cut = capture_cut;
         self.tcp_segments = traffic.segments;
         self.tcp_connections = traffic.tcp_connections;
@@ -192,6 +195,13 @@ impl Summary {
         if self.packets_cut > 0 {
             let cut = self.packets_cut;
             writeln!(f, "{cut} packets were not captured to their end")?;
+        }
+        if self.packets_unknown > 0 {
+            let unknown = self.packets_unknown;
+            writeln!(
+                f,
+                "{unknown} packets are of a link type that is not understood"
+            )?;
         }
         if self.capture_cut {
             writeln!(f, "the capture ends inside a packet")?;
