@@ -8,7 +8,7 @@ use crate::connection::{Connection, Output};
 use crate::packet::{Segment, segment};
 use crate::record::Record;
 
-/// TCP connections that are watched at a time; of more, the one longest silent is given up.
+/// TCP connections that are watched at a time; when there are more, those longest silent are given up.
 const CONNECTIONS_MAX: usize = 4096;
 
 /// What the connections may take together, in octets; see [`Inspector`].
@@ -44,16 +44,17 @@ pub struct Traffic {
 /// | What | Most |
 /// |---|---|
 /// | TCP connections that are watched at a time | 4096 |
-/// | a direction of which it is not known what it is: what is kept to look for a startup frame, or to guess by | 330 KiB |
+/// | a direction of which it is not known what it is: what is kept to look for a startup frame, or to guess by | 512 KiB |
 /// | a direction that waits for the other end's startup frame | 256 KiB |
-/// | a direction whose FPDUs are read: 256 KiB behind a hole, the FPDUs that wait behind it, and the last 1024 headers | 1.8 MiB |
-/// | requests of a connection that have no answer | 1.5 MiB |
-/// | all connections together | 256 MiB |
+/// | a direction whose FPDUs are read, or looked for again: 256 KiB behind holes, the FPDUs that are known there, the last 1024 headers | 2 MiB |
+/// | requests of a connection that have no answer | 1 MiB |
+/// | all connections together | 256 MiB, or what [`Inspector::with_memory`] says |
 ///
-/// When the connections reach their number or their memory, the one that has been silent longest is
-/// given up; [`Traffic::given_up`] counts them. Beside this there are the records that one packet
+/// When the connections reach their number or their memory, those that have been silent longest are
+/// given up, an eighth of all; [`Traffic::given_up`] counts them. Beside this there are the records that one packet
 /// brings up, which the caller takes away: when a hole closes, these are those of 256 KiB of FPDUs.
-#[derive(Debug, Default)]
+/// The same holds for [`Inspector::finish_one`], while [`Inspector::finish`] brings up all there are.
+#[derive(Debug)]
 pub struct Inspector {
     connections: HashMap<(SocketAddr, SocketAddr), Entry>,
     records: Vec<Record>,
@@ -62,13 +63,20 @@ pub struct Inspector {
     time: u64,
     /// What the connections take together.
     memory: usize,
+    memory_max: usize,
+}
+
+impl Default for Inspector {
+    fn default() -> Self {
+        Self::with_memory(MEMORY_MAX)
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     /// The end that was seen first.
     first: SocketAddr,
-    connection: Connection,
+    connection: Box<Connection>,
     /// What it took after its last segment.
     memory: usize,
 }
@@ -78,6 +86,28 @@ impl Inspector {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One whose connections take at most `octets` of memory together. Below 4 MiB some connections
+    /// cannot be followed at all.
+    #[must_use]
+    pub fn with_memory(octets: usize) -> Self {
+        Self {
+            connections: HashMap::new(),
+            records: Vec::new(),
+            numbers: 0,
+            traffic: Traffic::default(),
+            time: 0,
+            memory: 0,
+            memory_max: octets,
+        }
+    }
+
+    /// What the connections take now, in octets: an upper bound, which buffers count with as if they
+    /// were full where that is simpler.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Takes the next packet.
@@ -120,7 +150,7 @@ impl Inspector {
             self.traffic.tcp_connections += 1;
             let entry = Entry {
                 first: segment.source,
-                connection: Connection::new(segment),
+                connection: Box::new(Connection::new(segment)),
                 memory: 0,
             };
             self.connections.insert(key, entry);
@@ -138,34 +168,35 @@ impl Inspector {
         let memory = entry.connection.memory();
         self.memory = self.memory - entry.memory + memory;
         entry.memory = memory;
-        while self.memory > MEMORY_MAX {
-            self.give_up(|_| true);
+        if self.memory > self.memory_max {
+            let enough = self.memory_max / 8 * 7;
+            self.give_up(|inspector| inspector.memory <= enough);
         }
     }
 
     fn make_room(&mut self) {
         if self.connections.len() >= CONNECTIONS_MAX {
-            // What is over costs nothing to forget.
-            if !self.give_up(|entry| entry.connection.is_over()) {
-                self.give_up(|_| true);
-            }
+            let enough = CONNECTIONS_MAX / 8 * 7;
+            self.give_up(|inspector| inspector.connections.len() <= enough);
         }
     }
 
-    /// Gives the connection up, among some, that has been silent longest.
-    fn give_up(&mut self, among: impl Fn(&Entry) -> bool) -> bool {
-        let oldest = self
+    /// Gives connections up until it is enough: first those that are over, then those that have been silent
+    /// longest. It goes on for a while, so that looking for them is not the work of every packet.
+    fn give_up(&mut self, enough: impl Fn(&Self) -> bool) {
+        let mut keys: Vec<_> = self
             .connections
             .iter()
-            .filter(|(_, entry)| among(entry))
-            .min_by_key(|(key, entry)| (entry.connection.seen, **key))
-            .map(|(key, entry)| (*key, entry.connection.is_over()));
-        let Some((key, over)) = oldest else {
-            return false;
-        };
-        self.traffic.given_up += u64::from(!over);
-        self.close(key);
-        true
+            .map(|(key, entry)| (!entry.connection.is_over(), entry.connection.seen, *key))
+            .collect();
+        keys.sort();
+        for (followed, _, key) in keys {
+            if enough(self) {
+                break;
+            }
+            self.traffic.given_up += u64::from(followed);
+            self.close(key);
+        }
     }
 
     fn close(&mut self, key: (SocketAddr, SocketAddr)) {
@@ -179,17 +210,24 @@ impl Inspector {
         }
     }
 
-    /// The capture has ended.
+    /// The capture has ended: tells what is left of every connection.
     pub fn finish(&mut self) {
-        let mut keys: Vec<_> = self
+        while self.finish_one() {}
+    }
+
+    /// The same for one connection, the first of those that are left. Tells whether there was one. Whoever
+    /// takes the records after each call never has those of many connections at a time.
+    pub fn finish_one(&mut self) -> bool {
+        let first = self
             .connections
             .iter()
             .map(|(key, entry)| (entry.connection.number, *key))
-            .collect();
-        keys.sort();
-        for (_, key) in keys {
-            self.close(key);
-        }
+            .min();
+        let Some((_, key)) = first else {
+            return false;
+        };
+        self.close(key);
+        true
     }
 
     /// The records that have come up since the last call.

@@ -114,8 +114,9 @@ fn dump(
         inspector.packet(packet);
         printer.records(&inspector.take_records());
     });
-    inspector.finish();
-    printer.records(&inspector.take_records());
+    while inspector.finish_one() {
+        printer.records(&inspector.take_records());
+    }
     let traffic = inspector.traffic();
     let end = match end {
         Ok(_) if traffic.packets > 0 && traffic.unknown_link == traffic.packets => {
