@@ -70,8 +70,14 @@ impl Exchange {
         }
     }
 
-    /// Octets are missing in the capture: what was asked and answered is no longer known.
-    pub(crate) fn lose(&mut self) {
+    /// Octets of `who` are missing in the capture: its first FPDU may be among them.
+    pub(crate) fn lose_from(&mut self, who: usize) {
+        self.fpdus[who] = self.fpdus[who].max(1);
+        self.lose();
+    }
+
+    /// What was asked and answered is no longer known.
+    fn lose(&mut self) {
         self.blind = [true; 2];
         self.requests = [VecDeque::new(), VecDeque::new()];
     }

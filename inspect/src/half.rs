@@ -80,6 +80,20 @@ impl Half {
             .is_some_and(|acked| acked.wrapping_sub(sequence) < WINDOW_MAX)
     }
 
+    /// Whether the other end has had more octets than have been seen, in order and before any hole.
+    pub(crate) fn has_unseen(&self) -> bool {
+        let seen = match &self.stage {
+            Stage::Silent => match self.first {
+                Some(first) => first,
+                None => return self.acked.is_some(),
+            },
+            Stage::Seek(seek) => seek.next(),
+            Stage::Open(open) => open.front().wrapping_add(open.held() as u32),
+            Stage::Held(_) | Stage::Done => return false,
+        };
+        self.has_reached(seen.wrapping_add(1))
+    }
+
     /// Whether octets that the other end has had are not in the capture, not even out of order.
     pub(crate) fn is_hole_for_good(&mut self) -> bool {
         let behind = match &self.stage {
@@ -128,9 +142,7 @@ pub(crate) struct Held {
     pub(crate) sequence: u32,
     pub(crate) pieces: Vec<Piece>,
     cost: usize,
-    /// What the end had had of the other one when it sent its frame.
-    pub(crate) had: Option<u32>,
-    /// Segments since it has had more, which the capture lacks.
+    /// Segments since the end has had octets of the other one that the capture lacks.
     pub(crate) waited: u32,
 }
 
@@ -141,7 +153,6 @@ impl Held {
             sequence,
             pieces: rest,
             cost,
-            had: None,
             waited: 0,
         }
     }

@@ -142,14 +142,7 @@ impl Connection {
         });
     }
 
-    fn frame(
-        &mut self,
-        who: usize,
-        seen: Seen,
-        position: u64,
-        mut held: Held,
-        out: &mut Output<'_>,
-    ) {
+    fn frame(&mut self, who: usize, seen: Seen, position: u64, held: Held, out: &mut Output<'_>) {
         self.identify(out);
         let kind = seen.frame.kind;
         self.take_role(who, kind);
@@ -177,7 +170,6 @@ impl Connection {
             }
             (FrameKind::Request, ..) => {
                 self.request = Some(seen);
-                held.had = self.halves[1 - who].acked;
                 self.halves[who].stage = Stage::Held(held);
                 self.check_haste(who, out);
             }
@@ -268,12 +260,16 @@ impl Connection {
         }
     }
 
-    /// Whether an end that waits for a Reply has had more octets than when it sent its Request.
+    /// Whether an end that waits for a Reply has had octets that have not been seen.
     fn is_answered_unseen(&self, who: usize) -> bool {
-        match &self.halves[who].stage {
-            Stage::Held(held) => self.request.is_some() && self.halves[1 - who].acked != held.had,
-            _ => false,
-        }
+        let waits = matches!(self.halves[who].stage, Stage::Held(_)) && self.request.is_some();
+        let other = &self.halves[1 - who];
+        waits
+            && match &other.stage {
+                Stage::Silent => other.has_unseen(),
+                Stage::Seek(seek) => other.has_unseen() || !seek.is_at_start(),
+                Stage::Held(_) | Stage::Open(_) | Stage::Done => true,
+            }
     }
 
     /// Reads on behind a Request whose Reply is not in the capture; tells whether that is so.

@@ -81,7 +81,7 @@ impl Connection {
 
     /// A segment is too far ahead to be kept.
     fn overflow(&mut self, who: usize, sequence: u32, octets: &[u8], out: &mut Output<'_>) {
-        let reached = self.has_had_more(who);
+        let reached = self.halves[who].has_unseen();
         let Stage::Open(open) = &mut self.halves[who].stage else {
             return;
         };
@@ -145,7 +145,7 @@ impl Connection {
     fn start_over(&mut self, who: usize, seek: Seek) {
         self.halves[who].stage = Stage::Seek(seek);
         self.halves[who].sent.lose();
-        self.exchange.lose();
+        self.exchange.lose_from(self.role(who));
     }
 
     /// One FPDU, in the order of its direction. Tells whether it shows a guess to be wrong.
@@ -244,20 +244,8 @@ impl Connection {
     /// two directions: its silence proves nothing.
     fn is_in_doubt(&self, who: usize) -> bool {
         match &self.halves[who].stage {
-            Stage::Open(open) => open.broken || open.held() > 0 || self.has_had_more(who),
+            Stage::Open(open) => open.broken || open.held() > 0 || self.halves[who].has_unseen(),
             _ => !self.halves[who].ended,
-        }
-    }
-
-    /// Whether the other end has had more octets of this one than have been seen in order.
-    fn has_had_more(&self, who: usize) -> bool {
-        let half = &self.halves[who];
-        match &half.stage {
-            Stage::Open(open) => {
-                let held = open.held() as u32;
-                half.has_reached(open.front().wrapping_add(held).wrapping_add(1))
-            }
-            _ => false,
         }
     }
 

@@ -186,7 +186,8 @@ impl Seek {
         }
     }
 
-    fn next(&self) -> u32 {
+    /// Sequence number of the octet that is due.
+    pub(crate) fn next(&self) -> u32 {
         self.sequence.wrapping_add(self.octets.len() as u32)
     }
 

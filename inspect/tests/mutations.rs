@@ -219,6 +219,35 @@ proptest! {
         check(&file);
     }
 
+    /// What a capture does to packets: some are missing, some are there twice, some are out of order.
+    /// None of it is anybody's fault.
+    #[test]
+    fn what_a_capture_does_is_nobodys_fault(
+        bits in 0usize..8,
+        first in 0usize..8,
+        missing in proptest::collection::vec(any::<Index>(), 0..4),
+        twice in proptest::collection::vec((any::<Index>(), 0usize..4), 0..4),
+        swapped in proptest::collection::vec((any::<Index>(), 0usize..4), 0..6),
+    ) {
+        let mut packets = sound(bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+        packets.drain(..first);
+        for (which, later) in &swapped {
+            let at = which.index(packets.len());
+            let to = (at + later).min(packets.len() - 1);
+            packets.swap(at, to);
+        }
+        for (which, later) in &twice {
+            let at = which.index(packets.len());
+            let packet = packets[at].clone();
+            packets.insert((at + later).min(packets.len()), packet);
+        }
+        for which in &missing {
+            packets.remove(which.index(packets.len()));
+        }
+        let (records, summary) = check(&Format::PLAIN.write(ETHERNET, 1 << 18, &packets));
+        prop_assert!(summary.violations.is_empty(), "{summary} {records:#?}");
+    }
+
     /// One octet behind the startup frames is changed, under CRC: found, whatever it is.
     #[test]
     fn under_crc_no_change_goes_unseen(markers: bool, at: Index, value in 1u8..) {
