@@ -15,13 +15,18 @@ pub(crate) const WINDOW: usize = 1 << 18;
 /// What an FPDU that waits is counted as.
 const ARRIVAL_COST: usize = size_of::<Arrival>() + 192;
 
+/// Octets that are kept as long as that is enough.
+const WINDOW_MIN: usize = max_wire_len(true);
+
 /// What the lists in a receiver are counted as.
-const RUNS_COST: usize = 1 << 15;
+const RUNS_COST: usize = 1 << 14;
 
 /// A direction whose FPDUs are read.
 #[derive(Debug)]
 pub(crate) struct Open {
     receiver: SegmentReceiver,
+    /// Octets that it keeps.
+    window: usize,
     /// Sequence number of the receiver's first octet.
     sequence: u32,
     /// Octets before the receiver's first.
@@ -93,7 +98,8 @@ impl Open {
         let Framing { markers, crc } = start.framing;
         let place = start.position.wrapping_add(start.phase);
         Self {
-            receiver: SegmentReceiver::resume(markers, crc, start.sequence, place, WINDOW),
+            receiver: SegmentReceiver::resume(markers, crc, start.sequence, place, WINDOW_MIN),
+            window: WINDOW_MIN,
             sequence: start.sequence.wrapping_sub(place as u32),
             base: start.phase.wrapping_neg(),
             recent: Vec::new(),
@@ -148,7 +154,7 @@ impl Open {
 
     /// What its memory is counted as.
     pub(crate) fn memory(&self) -> usize {
-        let receiver = WINDOW + max_wire_len(true) + RUNS_COST;
+        let receiver = self.window + max_wire_len(true) + RUNS_COST;
         receiver + cost(&self.recent) + self.waiting.len() * ARRIVAL_COST
     }
 
@@ -163,6 +169,13 @@ impl Open {
         if !self.large {
             self.feed(sequence, octets, &mut step);
         }
+        if step.dropped && self.window < WINDOW && !self.large {
+            step.dropped = false;
+            for (sequence, octets) in self.widen() {
+                self.feed(sequence, &octets, &mut step);
+            }
+            self.feed(sequence, octets, &mut step);
+        }
         while self.large && !self.broken {
             let Some(arrival) = self.take_large(&mut step) else {
                 break;
@@ -173,6 +186,16 @@ impl Open {
         self.recent
             .retain(|piece| (end(piece).wrapping_sub(front) as i32) > 0);
         step
+    }
+
+    /// Goes on with the largest window. Returns what was held, which is to be taken again.
+    fn widen(&mut self) -> Vec<Piece> {
+        let held = self.take_held();
+        let (front, place) = (self.front(), self.receiver.delivered());
+        self.window = WINDOW;
+        self.receiver = SegmentReceiver::resume(self.markers, self.crc, front, place, WINDOW);
+        self.waiting.clear();
+        held
     }
 
     fn remember(&mut self, sequence: u32, octets: &[u8]) {
