@@ -118,24 +118,3 @@ fn crc_state(in_use: bool, field: &[u8]) -> CrcState {
         false => CrcState::Unused,
     }
 }
-
-/// The FPDU in `wire`, whose ULPDU of `len` octets is longer than any may be; without markers.
-pub(crate) fn oversized(position: u64, len: u16, wire: &[u8], crc_in_use: bool) -> Arrival {
-    let (content, field) = wire.split_at(wire.len() - crc::CRC_LEN);
-    let (ulpdu, pad) = content[2..].split_at(usize::from(len));
-    let header = uwarp_ddp::Header::octets(ulpdu).map_or(0, <[u8]>::len);
-    Arrival {
-        position,
-        ulpdu_len: len,
-        wire_len: wire.len() as u32,
-        markers: 0,
-        pad: pad.len() as u8,
-        crc: crc_state(crc_in_use, field),
-        early: false,
-        bad_pad: pad.iter().any(|&octet| octet != 0),
-        bad_marker: false,
-        odd_pointer: false,
-        head: ulpdu[..ulpdu.len().min(HEAD_MAX)].to_vec(),
-        payload_crc: crc::crc32c(&ulpdu[header..]),
-    }
-}

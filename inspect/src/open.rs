@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use uwarp_mpa::{FpduError, SegmentReceiver, crc, max_wire_len, mulpdu};
+use uwarp_mpa::{FPDU_MAX, FpduError, SegmentReceiver, mulpdu};
 
-use crate::fpdu::{Arrival, Collector, oversized};
+use crate::fpdu::{Arrival, Collector};
 use crate::guess::Framing;
 use crate::messages::Messages;
-use crate::seek::{Piece, cost};
+use crate::seek::Piece;
 
 /// Octets that are kept beyond a hole in the capture.
 pub(crate) const WINDOW: usize = 1 << 18;
@@ -16,7 +16,7 @@ pub(crate) const WINDOW: usize = 1 << 18;
 const ARRIVAL_COST: usize = size_of::<Arrival>() + 192;
 
 /// Octets that are kept as long as that is enough.
-const WINDOW_MIN: usize = max_wire_len(true);
+const WINDOW_MIN: usize = FPDU_MAX;
 
 /// What the lists in a receiver are counted as.
 const RUNS_COST: usize = 1 << 14;
@@ -31,10 +31,6 @@ pub(crate) struct Open {
     sequence: u32,
     /// Octets before the receiver's first.
     base: u64,
-    /// Segments that are not wholly delivered, in case the receiver has to be passed by.
-    recent: Vec<Piece>,
-    /// The FPDU at the front is larger than any may be, and is read without the receiver.
-    large: bool,
     crc: bool,
     markers: bool,
     /// Nothing of it has been read.
@@ -102,8 +98,6 @@ impl Open {
             window: WINDOW_MIN,
             sequence: start.sequence.wrapping_sub(place as u32),
             base: start.phase.wrapping_neg(),
-            recent: Vec::new(),
-            large: false,
             crc,
             markers,
             untouched: start.is_first(),
@@ -154,8 +148,8 @@ impl Open {
 
     /// What its memory is counted as.
     pub(crate) fn memory(&self) -> usize {
-        let receiver = self.window + max_wire_len(true) + RUNS_COST;
-        receiver + cost(&self.recent) + self.waiting.len() * ARRIVAL_COST
+        let receiver = self.window + FPDU_MAX + RUNS_COST;
+        receiver + self.waiting.len() * ARRIVAL_COST
     }
 
     /// Takes the octets of a segment.
@@ -165,26 +159,14 @@ impl Open {
             return step;
         }
         self.untouched = false;
-        self.remember(sequence, octets);
-        if !self.large {
-            self.feed(sequence, octets, &mut step);
-        }
-        if step.dropped && self.window < WINDOW && !self.large {
+        self.feed(sequence, octets, &mut step);
+        if step.dropped && self.window < WINDOW {
             step.dropped = false;
             for (sequence, octets) in self.widen() {
                 self.feed(sequence, &octets, &mut step);
             }
             self.feed(sequence, octets, &mut step);
         }
-        while self.large && !self.broken {
-            let Some(arrival) = self.take_large(&mut step) else {
-                break;
-            };
-            self.restart(arrival, &mut step);
-        }
-        let front = self.front();
-        self.recent
-            .retain(|piece| (end(piece).wrapping_sub(front) as i32) > 0);
         step
     }
 
@@ -196,12 +178,6 @@ impl Open {
         self.receiver = SegmentReceiver::resume(self.markers, self.crc, front, place, WINDOW);
         self.waiting.clear();
         held
-    }
-
-    fn remember(&mut self, sequence: u32, octets: &[u8]) {
-        if cost(&self.recent) + octets.len() <= WINDOW {
-            self.recent.push((sequence, octets.to_vec()));
-        }
     }
 
     fn feed(&mut self, sequence: u32, octets: &[u8], step: &mut Step) {
@@ -218,65 +194,11 @@ impl Open {
             Ok(taken) => {
                 step.dropped |= taken.dropped > 0;
             }
-            // Without markers, which could not point so far, the length still leads on (G2).
-            Err(FpduError::TooLong) if !self.markers => self.large = true,
             Err(error) => {
                 self.broken = true;
                 step.error = Some(error);
             }
         }
-    }
-
-    /// The FPDU at the front, larger than any may be, if it is whole.
-    fn take_large(&mut self, step: &mut Step) -> Option<Arrival> {
-        let octets = self.in_order();
-        let len = u16::from_be_bytes(*octets.first_chunk()?);
-        let wire = octets.get(..(usize::from(len) + 2).next_multiple_of(4) + crc::CRC_LEN)?;
-        if self.crc && crc::crc32c(wire) != crc::RESIDUE {
-            self.broken = true;
-            step.error = Some(FpduError::Crc);
-            return None;
-        }
-        Some(oversized(self.position(), len, wire, self.crc))
-    }
-
-    /// All octets from the front on, up to the first hole.
-    fn in_order(&self) -> Vec<u8> {
-        let front = self.front();
-        let mut pieces: Vec<_> = self
-            .recent
-            .iter()
-            .map(|(sequence, octets)| (i64::from(sequence.wrapping_sub(front) as i32), octets))
-            .collect();
-        pieces.sort_by_key(|(at, _)| *at);
-        let mut out = Vec::new();
-        for (at, octets) in pieces {
-            let known = usize::try_from(out.len() as i64 - at);
-            out.extend(
-                known
-                    .ok()
-                    .and_then(|known| octets.get(known..))
-                    .unwrap_or(&[]),
-            );
-        }
-        out
-    }
-
-    /// Goes on with a new receiver behind an FPDU that was read without one.
-    fn restart(&mut self, arrival: Arrival, step: &mut Step) {
-        self.base = self.position() + u64::from(arrival.wire_len);
-        self.sequence = self.front().wrapping_add(arrival.wire_len);
-        self.receiver = SegmentReceiver::new(self.markers, self.crc, self.sequence, WINDOW);
-        self.waiting.clear();
-        self.large = false;
-        step.delivered.push(arrival);
-        let recent = std::mem::take(&mut self.recent);
-        for (sequence, octets) in &recent {
-            if !self.large && !self.broken {
-                self.feed(*sequence, octets, step);
-            }
-        }
-        self.recent = recent;
     }
 
     /// Position up to which FPDUs have been delivered.
@@ -291,11 +213,7 @@ impl Open {
 
     /// Octets that have come and are not delivered.
     pub(crate) fn held(&self) -> u64 {
-        if self.large {
-            self.in_order().len() as u64
-        } else {
-            self.receiver.held()
-        }
+        self.receiver.held()
     }
 
     /// FPDUs that have arrived and are not delivered.
@@ -326,9 +244,4 @@ impl Open {
     pub(crate) fn mulpdu(&self, mss: u16) -> u16 {
         mulpdu(mss.into(), self.markers)
     }
-}
-
-/// Sequence number of the octet behind a piece.
-fn end((sequence, octets): &Piece) -> u32 {
-    sequence.wrapping_add(octets.len() as u32)
 }

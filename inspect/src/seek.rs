@@ -1,7 +1,7 @@
 //! Looking for a startup frame, or failing that for FPDUs, where a direction is not yet understood.
 
 use uwarp_mpa::startup::{HEADER_LEN, KEY_LEN};
-use uwarp_mpa::{FrameKind, Progress, StartupError, StartupReader, max_wire_len};
+use uwarp_mpa::{FPDU_MAX, FrameKind, Progress, StartupError, StartupReader};
 
 use crate::guess::{Framing, Guess, Search};
 use crate::startup::{RawFlags, Seen};
@@ -11,7 +11,7 @@ use crate::startup::{RawFlags, Seen};
 const SEEK_MAX: u64 = 1 << 16;
 
 /// Octets that are kept to guess by: two of the largest FPDUs.
-const GUESS_MAX: usize = 2 * max_wire_len(true);
+const GUESS_MAX: usize = 2 * FPDU_MAX;
 
 /// Octets to have before guessing.
 const GUESS_MIN: usize = 64;

@@ -25,7 +25,7 @@ pub(crate) const FPDUPTR_MASK: u16 = !3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deframed {
     /// Not a whole FPDU yet. Ask again when the buffer holds so many octets, counted from its
-    /// start; at most [`max_wire_len`](crate::max_wire_len).
+    /// start; at most [`max_wire_len`](crate::max_wire_len), more than is there.
     Need(usize),
     /// A whole FPDU that passed all checks.
     Fpdu(Fpdu),
@@ -192,8 +192,8 @@ pub struct Fpdu {
 }
 
 impl Fpdu {
-    /// Octets of the ULPDU, 0..=64768. (No sender may send 0; DDP refuses it, being shorter than any
-    /// header.)
+    /// Octets of the ULPDU: 0..=64768 with markers, 0..=65535 without. (No sender may send 0; DDP refuses it,
+    /// being shorter than any header. Nor may it send more than 64768; we take what has room, G2.)
     #[must_use]
     pub const fn ulpdu_len(&self) -> usize {
         self.layout.ulpdu_len()
@@ -331,16 +331,63 @@ mod tests {
         assert_eq!((fpdu.ulpdu_len(), fpdu.wire_len()), (0, 8));
     }
 
+    /// The first octets of a stream whose first ULPDU has this length.
+    fn beginning(markers: bool, len: u16) -> Vec<u8> {
+        let mut octets = vec![0; if markers { MARKER_LEN } else { 0 }];
+        octets.extend(len.to_be_bytes());
+        octets
+    }
+
     #[test]
-    fn an_oversized_ulpdu_is_refused_at_its_length() {
+    fn with_markers_an_oversized_ulpdu_is_refused_at_its_length() {
         for (len, result) in [
-            (64768_u16, Ok(Deframed::Need(64776))),
-            (64769, Err(FpduError::TooLong)),
-            (65535, Err(FpduError::TooLong)),
+            (64_768, Ok(Deframed::Need(65_288))),
+            (64_769, Err(FpduError::TooLong)),
+            (65_535, Err(FpduError::TooLong)),
+        ] {
+            let mut deframer = Deframer::new(true, true);
+            let octets = beginning(true, len);
+            assert_eq!(deframer.next(&octets), result, "{len}");
+            assert_eq!(deframer.peek(&octets).is_some(), result.is_ok());
+            assert_eq!(deframer.announced_len(&octets), Some(len));
+        }
+    }
+
+    #[test]
+    fn without_markers_every_length_is_taken() {
+        for (len, need) in [
+            (64_768, 64_776),
+            (64_769, 64_776),
+            (64_771, 64_780),
+            (65_480, 65_488),
+            (65_535, 65_544),
         ] {
             let mut deframer = Deframer::new(false, true);
-            assert_eq!(deframer.next(&len.to_be_bytes()), result);
-            assert_eq!(deframer.announced_len(&len.to_be_bytes()), Some(len));
+            let mut wire = beginning(false, len);
+            assert_eq!(deframer.next(&wire), Ok(Deframed::Need(need)), "{len}");
+            let octet = |at: usize| (at % 251) as u8;
+            wire.extend((0..len.into()).map(octet));
+            wire.resize(need - crc::CRC_LEN, 0);
+            wire.extend(crc::to_wire(crc::crc32c(&wire)));
+            assert_eq!(
+                deframer.next(&wire[..need - 1]),
+                Ok(Deframed::Need(need)),
+                "{len}"
+            );
+            let fpdu = whole(&mut deframer, &wire);
+            assert_eq!((fpdu.ulpdu_len(), fpdu.wire_len()), (len.into(), need));
+            let mut ulpdu = vec![0xff; len.into()];
+            assert_eq!(
+                fpdu.copy_ulpdu(&wire, 0..usize::MAX, &mut ulpdu),
+                len.into()
+            );
+            assert!(ulpdu.into_iter().eq((0..len.into()).map(octet)), "{len}");
+            deframer.consume(&fpdu);
+            assert_eq!(deframer.position(), need as u64);
+            let last = need - crc::CRC_LEN - 4;
+            wire[last] ^= 1;
+            let mut deframer = Deframer::new(false, true);
+            assert_eq!(deframer.next(&wire), Err(FpduError::Crc), "{len}");
         }
     }
 

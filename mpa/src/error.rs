@@ -138,8 +138,8 @@ pub enum FpduError {
     /// A marker does not point at the start of its FPDU (F35).
     #[error("a marker disagrees with ULPDU_Length on where the FPDU starts")]
     Marker,
-    /// ULPDU_Length is above 64768, which no sender may use (F04, G2).
-    #[error("ULPDU_Length is above {MULPDU_MAX}")]
+    /// ULPDU_Length is above 64768 in a stream with markers, which could not point so far (F04, G2).
+    #[error("ULPDU_Length is above {MULPDU_MAX}, further than markers can point")]
     TooLong,
     /// The stream ended inside an FPDU.
     #[error("the connection ended inside an FPDU")]

@@ -67,6 +67,10 @@ impl Framer {
     /// [`MULPDU_MAX`].
     #[must_use]
     pub const fn layout(&self, ulpdu_len: u16) -> Option<FpduLayout> {
+        // A receiver takes longer ones where there are no markers (G2), but none may be sent (F04).
+        if ulpdu_len > MULPDU_MAX {
+            return None;
+        }
         FpduLayout::new(self.position, ulpdu_len, self.markers)
     }
 
@@ -82,12 +86,11 @@ impl Framer {
         payload: Range<u32>,
         sink: &mut impl FpduSink,
     ) -> Result<usize, FrameError> {
-        let ulpdu_len = ulpdu_len(header, &payload)?;
-        let Some(layout) = self.layout(ulpdu_len) else {
-            return Err(FrameError::TooLong {
-                len: ulpdu_len.into(),
-            });
-        };
+        let len = ulpdu_len(header, &payload)?;
+        let (ulpdu_len, layout) = u16::try_from(len)
+            .ok()
+            .and_then(|len| Some((len, self.layout(len)?)))
+            .ok_or(FrameError::TooLong { len })?;
         let mut stage = Stage::new(sink, self.crc);
         for piece in layout.pieces() {
             match piece {
@@ -107,15 +110,13 @@ impl Framer {
     }
 }
 
-fn ulpdu_len(header: &[u8], payload: &Range<u32>) -> Result<u16, FrameError> {
+fn ulpdu_len(header: &[u8], payload: &Range<u32>) -> Result<usize, FrameError> {
     let Some(payload_len) = payload.end.checked_sub(payload.start) else {
         return Err(FrameError::PayloadRange);
     };
-    let len = header.len().saturating_add(payload_len as usize);
-    match u16::try_from(len) {
-        Ok(0) => Err(FrameError::Empty),
-        Ok(len) if len <= MULPDU_MAX => Ok(len),
-        _ => Err(FrameError::TooLong { len }),
+    match header.len().saturating_add(payload_len as usize) {
+        0 => Err(FrameError::Empty),
+        len => Ok(len),
     }
 }
 

@@ -34,17 +34,33 @@ pub const LENGTH_LEN: usize = 2;
 /// Octets of content between two markers.
 const BETWEEN_MARKERS: usize = MARKER_PERIOD - MARKER_LEN;
 
-/// The most octets one FPDU can have on the wire: that of a ULPDU of 64768 octets.
+/// The most octets one FPDU can have on the wire, in a stream of either kind.
+pub const FPDU_MAX: usize = {
+    let (plain, marked) = (max_wire_len(false), max_wire_len(true));
+    if plain > marked { plain } else { marked }
+};
+
+/// The longest ULPDU that an FPDU of such a stream can hold, in octets.
+///
+/// With markers it is [`MULPDU_MAX`]: behind a longer one FPDUPTR could overflow. Without them it is all that
+/// ULPDU_Length can say; no sender may go beyond [`MULPDU_MAX`] (RFC 5044 s3, F04), but some do where TCP's segments
+/// have room for it, and no harm comes of it (G2).
+#[must_use]
+pub const fn max_ulpdu_len(markers: bool) -> u16 {
+    if markers { MULPDU_MAX } else { u16::MAX }
+}
+
+/// The most octets one FPDU can have on the wire: that of the [longest ULPDU](max_ulpdu_len).
 ///
 /// ```
-/// assert_eq!(uwarp_mpa::max_wire_len(false), 64776);
+/// assert_eq!(uwarp_mpa::max_wire_len(false), 65544);
 /// assert_eq!(uwarp_mpa::max_wire_len(true), 65288);
 /// ```
 #[must_use]
 pub const fn max_wire_len(markers: bool) -> usize {
     FpduLayout {
         start: 0,
-        ulpdu_len: MULPDU_MAX,
+        ulpdu_len: max_ulpdu_len(markers),
         markers,
     }
     .wire_len()
@@ -65,11 +81,11 @@ impl FpduLayout {
     /// The layout of an FPDU of `ulpdu_len` octets that begins `start` octets after the first octet
     /// of full operation.
     ///
-    /// `None` if `ulpdu_len` is above [`MULPDU_MAX`]. A `start` that is no multiple of 4, as none can be, is
+    /// `None` if `ulpdu_len` is above [`max_ulpdu_len`]. A `start` that is no multiple of 4, as none can be, is
     /// taken as the multiple below it.
     #[must_use]
     pub const fn new(start: u64, ulpdu_len: u16, markers: bool) -> Option<Self> {
-        if ulpdu_len > MULPDU_MAX {
+        if ulpdu_len > max_ulpdu_len(markers) {
             return None;
         }
         Some(Self {
@@ -91,7 +107,7 @@ impl FpduLayout {
         self.start.wrapping_add(self.wire_len() as u64)
     }
 
-    /// ULPDU_Length, 0..=64768.
+    /// ULPDU_Length: 0..=64768 with markers, 0..=65535 without.
     #[must_use]
     pub const fn ulpdu_len(&self) -> usize {
         self.ulpdu_len as usize
@@ -253,7 +269,7 @@ impl Pieces {
         let distance = self.wire.saturating_sub(self.layout.length_offset());
         self.wire += MARKER_LEN;
         self.room = BETWEEN_MARKERS;
-        // The limit on ULPDU_Length keeps the distance below 65024.
+        // The limit on ULPDU_Length where there are markers keeps the distance below 65024.
         Piece::Marker {
             fpduptr: distance as u16,
         }

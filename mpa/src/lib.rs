@@ -71,7 +71,7 @@ pub mod startup;
 pub use deframer::{Deframed, Deframer, Fpdu, Octets};
 pub use error::{FpduError, FrameError, LlpErrorCode, LocalError, StartupError};
 pub use framer::{FpduSink, Framer};
-pub use layout::{FpduLayout, Piece, Pieces, Spans, max_wire_len};
+pub use layout::{FPDU_MAX, FpduLayout, Piece, Pieces, Spans, max_ulpdu_len, max_wire_len};
 pub use mulpdu::{MULPDU_MAX, MULPDU_MIN, mulpdu};
 pub use negotiate::{AbortReason, Agreement, Conclusion, PeerRequest, Policy, Revision};
 pub use segments::{Arrivals, SegmentReceiver, Taken};

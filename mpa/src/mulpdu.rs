@@ -1,7 +1,7 @@
 //! How large a ULPDU should be, so that its FPDU fills one TCP segment (RFC 5044 s3, s4.5).
 //!
-//! This is advice to the sender only. A receiver takes every ULPDU up to [`MULPDU_MAX`], however TCP cut the
-//! stream (F30).
+//! This is for the sender only. A receiver takes every ULPDU up to
+//! [`max_ulpdu_len`](crate::max_ulpdu_len), however TCP cut the stream (F30).
 
 /// The smallest MULPDU there is, whatever the path (RFC 5044 s3, F02, F27). Octets.
 pub const MULPDU_MIN: u16 = 128;

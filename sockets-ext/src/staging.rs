@@ -1,6 +1,6 @@
 //! The buffer between a socket and its connection.
 
-use uwarp_mpa::layout::max_wire_len;
+use uwarp_mpa::FPDU_MAX;
 
 /// Octets that the buffer holds: a few of the largest FPDUs.
 const CAPACITY: usize = 256 * 1024;
@@ -44,18 +44,17 @@ impl Staging {
             // Zeroed pages of the allocator; a page costs memory only once it has been used.
             self.octets = vec![0; CAPACITY];
         }
-        let largest = max_wire_len(true);
         let held = self.end - self.start;
         if held == 0 {
             (self.start, self.end) = (0, 0);
         } else if self.start + self.need.max(held) > CAPACITY
-            || (held <= OVERLAP && CAPACITY - self.start < largest)
+            || (held <= OVERLAP && CAPACITY - self.start < FPDU_MAX)
         {
             self.octets.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, held);
         }
         let fpdu_end = self.start + self.need.max(held);
-        let bound = if CAPACITY - fpdu_end < largest {
+        let bound = if CAPACITY - fpdu_end < FPDU_MAX {
             fpdu_end + OVERLAP
         } else {
             CAPACITY
@@ -76,7 +75,7 @@ impl Staging {
     /// The first `consumed` octets are done with; the connection waits until `need` stand here.
     pub(crate) fn consume(&mut self, consumed: usize, need: usize) {
         self.start += consumed;
-        self.need = need.min(max_wire_len(true));
+        self.need = need.min(FPDU_MAX);
     }
 
     /// Everything is done with.
@@ -100,7 +99,7 @@ mod tests {
         /// Whatever the sizes, the octets come out as they went in, and what is moved stays small
         /// as long as the connection says what it needs.
         #[test]
-        fn nothing_is_lost(sizes in proptest::collection::vec(1usize..65_300, 1..60), chunk in 1usize..300_000) {
+        fn nothing_is_lost(sizes in proptest::collection::vec(1usize..=FPDU_MAX, 1..60), chunk in 1usize..300_000) {
             let total: usize = sizes.iter().sum();
             let mut staging = Staging::new();
             let (mut sent, mut taken) = (0usize, 0usize);

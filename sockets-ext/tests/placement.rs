@@ -58,6 +58,40 @@ fn by_hand(crc: bool) -> (Node, RawPeer, uwarp::Region) {
     (Node { domain, socket }, peer.join().unwrap(), region)
 }
 
+/// Longer than a ULPDU may be, as siw makes them on loopback (F04, G2): each is followed by another FPDU, which is
+/// found, too.
+#[test]
+fn ulpdus_of_every_length_that_the_field_can_say() {
+    for crc in [true, false] {
+        let (server, mut peer, _) = by_hand(crc);
+        assert!(!peer.markers);
+        let region = server.shared(vec![0; 70_000], Rights::REMOTE_WRITE);
+        let stag = remote(&region).stag.0;
+        for (seed, len) in (0..).zip([64_768, 64_769, 65_480, 65_534, 65_535]) {
+            let payload = noise(len - 14, seed);
+            let mut wire = peer.frame(&write_segment(stag, 0, &payload));
+            assert_eq!(wire.len(), (2 + len).next_multiple_of(4) + 4);
+            wire.extend(peer.frame(&write_segment(stag, 69_999, &[seed as u8 + 1])));
+            // All at once, and in pieces that end within the header, the payload, the padding and the CRC.
+            for cuts in [&[][..], &[9, 40_000, 64_775, 65_538, 65_541]] {
+                region.write_at(0, &vec![0; 70_000]).unwrap();
+                let mut at = 0;
+                for &cut in cuts.iter().filter(|&&cut| cut < wire.len()) {
+                    peer.send(&wire[at..cut]);
+                    thread::sleep(std::time::Duration::from_millis(1));
+                    at = cut;
+                }
+                peer.send(&wire[at..]);
+                eventually("both", || contents(&region)[69_999] == seed as u8 + 1);
+                assert!(contents(&region).starts_with(&payload), "{len}");
+            }
+        }
+        drop(peer);
+        eventually("seen", || server.socket.peer_closed());
+        assert_eq!(server.socket.stats().fpdus_received, 20);
+    }
+}
+
 #[test]
 fn a_fin_amid_an_fpdu_leaves_the_region_as_it_was() {
     for crc in [true, false] {

@@ -308,6 +308,35 @@ fn a_wrong_crc() {
     assert_eq!(terminate, [0x20, 2, 0, 0]);
 }
 
+/// With markers, which could not point so far, a ULPDU above 64,768 octets is refused when its length comes (F04, G2).
+#[test]
+fn a_ulpdu_that_markers_cannot_point_over() {
+    for len in [64_769, 65_480, 65_535_u16] {
+        let domain = Domain::new();
+        let listener = listen(&Options::new(&domain).markers(true));
+        let address = listener.local_addr();
+        let peer = std::thread::spawn(move || RawPeer::connect(address, true));
+        let socket = listener.accept_timeout(LIMIT).unwrap().accept(b"").unwrap();
+        let mut peer = peer.join().unwrap();
+        assert!(peer.markers);
+        // A marker and an FPDU, after which the server may speak; then only a length.
+        let mut first = [&[0; 4][..], &peer.frame(&write_segment(0, 0, b""))].concat();
+        let covered = first.len() - 4;
+        let crc = uwarp_mpa::crc::crc32c(&first[..covered]);
+        first[covered..].copy_from_slice(&uwarp_mpa::crc::to_wire(crc));
+        peer.send(&first);
+        peer.send(&len.to_be_bytes());
+        let mut heard = Vec::new();
+        peer.tcp.read_to_end(&mut heard).unwrap();
+        drop(peer);
+        let (_, end) = Node { domain, socket }.to_the_end();
+        assert_eq!(fault_numbers(&end), (1, 0, 0));
+        // The Terminate has the length of what it is about (G1).
+        let [high, low] = len.to_be_bytes();
+        assert_eq!(heard[20..26], [0x10, 0, 0x80, 0, high, low], "{len}");
+    }
+}
+
 #[test]
 fn an_unknown_opcode() {
     let (end, terminate) = by_hand_offends(|peer, stag| {

@@ -63,7 +63,7 @@ impl Fault {
         match self {
             Self::Startup(_) => (llp(LlpErrorCode::StartupFrame), Headers::None),
             Self::Setup(code) => (llp(*code), Headers::None),
-            // An oversized ULPDU is as fatal to DDP as one that is too short (G2, G1).
+            // A ULPDU too long for its markers is as fatal to DDP as one that is too short (G2, G1).
             Self::Fpdu(error) => error.code().map_or((ddp(0, 0), Headers::Length), |code| {
                 (llp(code), Headers::None)
             }),

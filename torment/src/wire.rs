@@ -156,7 +156,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// The FPDU of `ulpdu`, spoiled.
     ///
-    /// A ULPDU longer than any FPDU may be is framed without markers, which could not point so far.
+    /// A ULPDU longer than markers can point over is framed without them.
     pub(crate) fn frame(&mut self, ulpdu: &[u8], spoil: Spoil) -> Vec<u8> {
         let len = u16::try_from(ulpdu.len()).unwrap_or(u16::MAX);
         let Some(layout) = FpduLayout::new(self.position, len, self.markers) else {

@@ -6,7 +6,7 @@
 //!
 //! The deframer, however its input is cut, must find what [`wire::ulpdus`] finds octet by octet.
 
-use uwarp_mpa::{Deframed, Deframer, FpduError, MULPDU_MAX, max_wire_len};
+use uwarp_mpa::{Deframed, Deframer, FpduError, max_ulpdu_len, max_wire_len};
 
 use crate::input::Input;
 use crate::wire;
@@ -51,7 +51,7 @@ fn part(input: &mut Input<'_>, position: u64, markers: bool, crc: bool) -> Vec<u
         0 => input.short_slice().to_vec(),
         1 => wire::frame(position, input.short_slice(), markers, crc),
         2 => {
-            let len = input.u16().min(MULPDU_MAX);
+            let len = input.u16().min(max_ulpdu_len(markers));
             wire::frame(position, &vec![input.u8(); len.into()], markers, crc)
         }
         // One octet is wrong, and the CRC tells.

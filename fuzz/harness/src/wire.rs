@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
             return Ok(None);
         };
         let len = u16::from_be_bytes([high, low]);
-        if len > MULPDU_MAX {
+        if self.markers && len > MULPDU_MAX {
             return Err(FpduError::TooLong);
         }
         let padded = (2 + usize::from(len)).next_multiple_of(4) - 2;

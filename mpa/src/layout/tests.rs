@@ -82,7 +82,7 @@ fn the_formulas_agree_with_the_walk_at_every_phase() {
 
 #[test]
 fn the_formulas_agree_with_the_walk_without_markers() {
-    for ulpdu_len in (0..1100).chain([64767, 64768]) {
+    for ulpdu_len in (0..1100).chain([64767, 64768, 64769, 65534, 65535]) {
         check(&layout(4, ulpdu_len, false));
     }
 }
@@ -120,6 +120,8 @@ fn one_span_without_markers() {
     let layout = layout(0, 64768, false);
     assert!(layout.ulpdu_spans(14..64768).eq(Some(16..64770)));
     assert_eq!(layout.ulpdu_spans(64768..70000).count(), 0);
+    let layout = self::layout(0, 65535, false);
+    assert!(layout.ulpdu_spans(14..70000).eq(Some(16..65537)));
 }
 
 /// RFC 5044 s4.3: with the first marker at 11, the next ones are at 523 and 1035.
@@ -150,9 +152,18 @@ fn the_largest_ulpdu_fits_its_pointers() {
 }
 
 #[test]
-fn a_longer_ulpdu_has_no_layout() {
-    assert_eq!(FpduLayout::new(0, 64769, false), None);
-    assert_eq!(FpduLayout::new(0, u16::MAX, true), None);
+fn a_longer_ulpdu_has_no_layout_with_markers() {
+    for start in [0, 4, 508] {
+        for ulpdu_len in [64769, u16::MAX] {
+            assert_eq!(FpduLayout::new(start, ulpdu_len, true), None);
+        }
+    }
+}
+
+#[test]
+fn the_largest_fpdu_is_one_without_markers() {
+    assert_eq!(layout(0, u16::MAX, false).wire_len(), 65544);
+    assert_eq!(FPDU_MAX, 65544);
 }
 
 #[test]

@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use uwarp_mpa::{FpduSink, Frame, FrameKind, Framer, MULPDU_MAX, Progress, StartupReader};
+use uwarp_mpa::{Frame, FrameKind, Progress, StartupReader, crc};
 
 use super::LIMIT;
 
 /// A peer that has made the MPA connection as initiator, in revision 1.
 pub(crate) struct RawPeer {
     pub(crate) tcp: TcpStream,
+    /// Whether the listener wants markers.
+    pub(crate) markers: bool,
     crc: bool,
 }
 
@@ -34,18 +36,24 @@ impl RawPeer {
         assert!(!reply.rejected);
         Self {
             tcp,
+            markers: reply.markers,
             crc: crc | reply.crc,
         }
     }
 
-    /// Frames `ulpdu` and returns the FPDU's octets.
+    /// Frames `ulpdu`, which may be longer than ours ever are, without markers. Returns the FPDU's octets.
     pub(crate) fn frame(&self, ulpdu: &[u8]) -> Vec<u8> {
-        let mut wire = Wire(Vec::new());
-        assert!(ulpdu.len() <= usize::from(MULPDU_MAX));
-        Framer::new(false, self.crc)
-            .frame(ulpdu, 0..0, &mut wire)
-            .expect("a ULPDU that is not too long");
-        wire.0
+        let len = u16::try_from(ulpdu.len()).expect("what ULPDU_Length can say");
+        let mut wire = len.to_be_bytes().to_vec();
+        wire.extend_from_slice(ulpdu);
+        wire.resize(wire.len().next_multiple_of(4), 0);
+        let field = if self.crc {
+            crc::to_wire(crc::crc32c(&wire))
+        } else {
+            [0; crc::CRC_LEN]
+        };
+        wire.extend_from_slice(&field);
+        wire
     }
 
     /// Sends octets as they are.
@@ -76,20 +84,4 @@ pub(crate) fn write_segment(stag: u32, to: u64, payload: &[u8]) -> Vec<u8> {
     segment.extend(to.to_be_bytes());
     segment.extend(payload);
     segment
-}
-
-struct Wire(Vec<u8>);
-
-impl FpduSink for Wire {
-    fn octets(&mut self, octets: &[u8]) {
-        self.0.extend_from_slice(octets);
-    }
-
-    fn payload(&mut self, _: std::ops::Range<u32>) {
-        unreachable!("everything is in the head");
-    }
-
-    fn payload_crc(&mut self, crc: u32, _: std::ops::Range<u32>) -> u32 {
-        crc
-    }
 }

@@ -1,12 +1,12 @@
 //! What looks odd and is right.
 
-use uwarp_ddp::{Header, Stag, Untagged};
+use uwarp_ddp::{Header, Rights, Stag, Untagged};
 use uwarp_mpa::{FrameKind, Policy};
 use uwarp_rdmap::header::ReadRequest;
 use uwarp_rdmap::{Opcode, Status};
 use uwarp_stream::{Config, End, Event};
 use uwarp_tests::stranger::{
-    Bench, fix_crc, read, response, send, single, tagged, untagged, write,
+    Bench, fix_crc, raw_fpdu, read, response, send, single, tagged, untagged, write,
 };
 
 use super::{BASE, Ground};
@@ -15,6 +15,39 @@ use super::{BASE, Ground};
 fn assert_well(ground: &mut Ground) {
     assert_eq!(ground.bench.events.len(), 0, "{:?}", ground.bench.events);
     assert!(!ground.bench.fin && !ground.bench.connection.is_over());
+}
+
+/// No sender may send ULPDUs above 64,768 octets, but siw does where TCP's segments have room for them; without
+/// markers no harm comes of it (F04, G2).
+#[test]
+fn a_ulpdu_that_is_longer_than_it_may_be() {
+    for crc in [true, false] {
+        let policy = Policy {
+            crc,
+            ..Policy::default()
+        };
+        let config = Config {
+            policy,
+            ..Config::default()
+        };
+        let mut bench = Bench::accepted(config, &policy);
+        let region = (bench.ram).register(Rights::REMOTE_WRITE, 0, vec![0; 1 << 17]);
+        for (msn, len) in (1..).zip([64_768, 64_769, 65_480, 65_534, 65_535]) {
+            let octets: Vec<u8> = (0..usize::from(len)).map(|at| (at % 253) as u8).collect();
+            let (written, sent) = (&octets[14..], &octets[18..]);
+            let to = u64::from(msn) * 3;
+            bench.feed(&raw_fpdu(len, &write(region, to, written)));
+            assert!(bench.ram.region(region)[to as usize..].starts_with(written));
+            let slot = bench.post_receive(66_000).expect("there is room");
+            bench.feed(&raw_fpdu(len, &send(msn, sent)));
+            let done = bench.completions.pop().expect("it arrives");
+            assert_eq!((done.slot, done.status), (slot, Status::Success));
+            assert_eq!(done.len as usize, sent.len());
+            assert!(bench.ram.buffer(slot).starts_with(sent), "{len}");
+        }
+        assert_eq!((bench.hear(), bench.events.len()), (vec![], 0));
+        assert!(!bench.fin && !bench.connection.is_over());
+    }
 }
 
 /// RFC 5041 s5.2 (D21, T9): an empty Write is not held against anything.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{odd, provoke};
+use super::{markers, odd, provoke};
 use crate::bench::{Bench, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
@@ -40,22 +40,31 @@ fn lengths() -> Vec<Case> {
             }),
         )
     };
+    // Some receivers take what their peers should not send; markers could not point over it.
     let long = |len: usize| {
         Case::new(
             format!("length/{len}"),
             &["F04", "G2"],
             format!("a ULPDU of {len} octets, more than any may have"),
-            &[
-                SHORT,
-                Due::Terminate(1, 1, 0, Carries::Segment),
-                Due::AnyTerminate,
-            ],
-            provoke(move |conn, bench| {
-                let stag = bench.place(RegionKind::Revoked).stag;
-                conn.say(&write(stag, 0, &vec![0xee; len - 14]));
-            }),
+            &[Due::Works, SHORT, Due::AnyTerminate],
+            move |bench| Ok(oversized(bench, bench.connected()?, len)),
         )
-        .guarding(RegionKind::Open)
+        .on(RegionKind::Wide)
+    };
+    let long_with_markers = |len: usize| {
+        Case::new(
+            format!("length/{len}-with-markers"),
+            &["F04", "G2"],
+            format!("a ULPDU of {len} octets where there are markers"),
+            &[SHORT, Due::AnyTerminate],
+            move |bench| {
+                let mut conn = markers::start(bench)?;
+                conn.hello();
+                Ok(oversized(bench, conn, len))
+            },
+        )
+        .guarding(RegionKind::Wide)
+        .needs([Need::Markers])
     };
     vec![
         short(0, 0xc1),
@@ -66,6 +75,8 @@ fn lengths() -> Vec<Case> {
         short(17, 0x41),
         long(64769),
         long(65535),
+        long_with_markers(64769),
+        long_with_markers(65535),
         Case::new(
             "length/too-short-for-what-follows",
             &["F25", "F31"],
@@ -133,6 +144,21 @@ fn lengths() -> Vec<Case> {
             }),
         ),
     ]
+}
+
+/// A Write in one ULPDU of `len` octets, and what becomes of it.
+fn oversized(bench: &Bench, mut conn: Conn, len: usize) -> Seen {
+    let place = bench.place(RegionKind::Wide);
+    let data: Vec<u8> = (0..len - 14).map(|at| (at / 7) as u8 ^ 0x5e).collect();
+    conn.say(&write(place.stag, place.to, &data));
+    conn.blame();
+    let Some(back) = conn.fetch(place.stag, place.to, data.len() as u32) else {
+        return conn.listen();
+    };
+    let mut seen = conn.finish();
+    seen.works = true;
+    seen.require(back == data, "the octets were not placed as they were sent");
+    seen
 }
 
 fn spoiled(spoil: Spoil) -> impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync {

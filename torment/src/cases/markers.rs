@@ -9,7 +9,7 @@ use crate::wire::{Spoil, write};
 
 const MARKER: Due = Due::Terminate(2, 0, 3, Carries::Nothing);
 
-fn start(bench: &Bench) -> Result<Conn, Trouble> {
+pub(super) fn start(bench: &Bench) -> Result<Conn, Trouble> {
     let (conn, reply) = bench.dial(&Dial::to_markers_port())?;
     if !reply.markers {
         return Err(Trouble::NotOffered(

@@ -382,7 +382,12 @@ fn faults() -> Vec<(&'static str, Life)> {
             "wrong_marker",
             Life::new(NO_RTR | MARKERS_IN).step(&[8, 0, 3, 0xf0, 0]),
         ),
-        ("too_long", open().step(&[9, 4, 0xff, 0xff, 0, 0])),
+        (
+            "too_long",
+            Life::new(RESPONDER | MARKERS_IN)
+                .turn()
+                .step(&[9, 4, 0xff, 0xff, 0, 0]),
+        ),
         (
             "first_fpdu_is_no_rtr",
             Life::new(NO_RTR | RESPONDER).write(3, 0, 1),

@@ -84,6 +84,10 @@ pub(crate) fn deframer() -> Vec<Seed> {
             Stream::new(0, 4999).long(64_768).long(64_767),
         ),
         (
+            "larger_plain",
+            Stream::new(CRC, 4998).long(65_535).long(64_769).fpdu(&[1]),
+        ),
+        (
             "pad_sweep",
             Stream::new(CRC, 3)
                 .fpdu(&[1; 18])
@@ -93,7 +97,7 @@ pub(crate) fn deframer() -> Vec<Seed> {
         ),
         (
             "too_long",
-            Stream::new(CRC, 100)
+            Stream::new(both, 100)
                 .fpdu(&[0; 20])
                 .octets(&[0xfd, 1, 0, 0]),
         ),
