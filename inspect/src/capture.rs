@@ -1,6 +1,7 @@
 //! Packets out of a capture file, pcap or pcapng.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex};
 
 use pcap_parser::traits::PcapNGPacketBlock;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
@@ -14,6 +15,12 @@ const BLOCK_MAX: usize = 16 << 20;
 
 /// Interfaces of a pcapng section that are remembered.
 const INTERFACES_MAX: usize = 4096;
+
+/// Octets of the shortest header of a capture.
+const HEADER_MIN: usize = 24;
+
+/// The bits of a link type in the header of a pcap file; the others tell of checksums.
+const LINK_MASK: i32 = 0xffff;
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -30,18 +37,35 @@ pub struct Packet<'a> {
     pub original: usize,
 }
 
-/// A capture that cannot be read.
+/// A capture that cannot be read: why, and what to do.
 #[derive(Debug, Error)]
 pub enum CaptureError {
     /// It is in no format that we know.
-    #[error("this is neither a pcap nor a pcapng capture")]
+    #[error(
+        "this is neither a pcap nor a pcapng capture; make one with `tcpdump -w FILE tcp`, or save it as one of these from the tool that made it"
+    )]
     Format,
+    /// It is compressed.
+    #[error("this is compressed by {0}; unpack it first")]
+    Compressed(&'static str),
+    /// There is nothing, or not enough to tell what it is.
+    #[error(
+        "the file has only {0} octets, fewer than the header of a capture; was the capture stopped before it began?"
+    )]
+    Empty(usize),
     /// The file cannot be read.
-    #[error("the capture cannot be read to its end")]
-    Read,
+    #[error("the capture cannot be read to its end: {0}")]
+    Read(String),
     /// A block makes no sense, or is too large to be one.
-    #[error("the capture is damaged behind octet {0}")]
+    #[error(
+        "the capture is damaged behind octet {0}; what is before is shown, the rest may be saved by `editcap` or `pcapfix`"
+    )]
     Damaged(usize),
+    /// No packet could be looked into.
+    #[error(
+        "all packets are of link type {0}, which is not understood; capture on an Ethernet, loopback, raw IP or Linux cooked (`-i any`) interface"
+    )]
+    Link(i32),
 }
 
 /// How a capture ended.
@@ -69,16 +93,42 @@ struct Context {
     link: i32,
 }
 
+/// A source that remembers why reading failed, which the parser does not tell.
+struct Source<R> {
+    source: R,
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source.read(buf).inspect_err(|error| {
+            if let Ok(mut failed) = self.failed.lock() {
+                *failed = Some(error.to_string());
+            }
+        })
+    }
+}
+
 /// Gives every packet of a capture to `each`, in the order of the file.
 ///
 /// # Errors
-/// When the capture is in no known format, or damaged.
+/// When the capture is in no known format, or damaged. What is before the damage has been given.
 pub fn read(
-    source: impl Read + Send,
+    mut source: impl Read + Send,
     mut each: impl FnMut(&Packet<'_>),
 ) -> Result<End, CaptureError> {
+    let failed = Arc::new(Mutex::new(None));
+    let read_error = || {
+        let why = failed.lock().ok().and_then(|mut failed| failed.take());
+        CaptureError::Read(why.unwrap_or_else(|| "unknown error".to_owned()))
+    };
+    let start = first_block(&mut source)?;
+    let source = Source {
+        source: io::Cursor::new(start).chain(source),
+        failed: Arc::clone(&failed),
+    };
     let mut reader = create_reader(BUFFER, source).map_err(|error| match error {
-        PcapError::ReadError => CaptureError::Read,
+        PcapError::ReadError => read_error(),
         _ => CaptureError::Format,
     })?;
     let mut context = Context::default();
@@ -92,7 +142,7 @@ pub fn read(
             }
             Err(PcapError::Eof) => return Ok(End::Whole),
             Err(PcapError::UnexpectedEof) => return Ok(End::Cut),
-            Err(PcapError::ReadError) => return Err(CaptureError::Read),
+            Err(PcapError::ReadError) => return Err(read_error()),
             Err(PcapError::Incomplete(_)) => true,
             Err(_) => return Err(CaptureError::Damaged(reader.consumed())),
         };
@@ -109,8 +159,62 @@ pub fn read(
                 return Err(CaptureError::Damaged(reader.consumed()));
             }
         }
-        reader.refill().map_err(|_| CaptureError::Read)?;
+        reader.refill().map_err(|_| read_error())?;
     }
+}
+
+/// The first block of the file, as a whole: the parser does not come back for more of it.
+fn first_block(source: &mut impl Read) -> Result<Vec<u8>, CaptureError> {
+    let mut start = Vec::new();
+    let mut fill = |start: &mut Vec<u8>, len: usize| {
+        let missing = len.saturating_sub(start.len());
+        source
+            .take(missing as u64)
+            .read_to_end(start)
+            .map_err(|error| CaptureError::Read(error.to_string()))
+    };
+    fill(&mut start, HEADER_MIN)?;
+    check_start(&start)?;
+    if let &[0x0a, 0x0d, 0x0d, 0x0a, l0, l1, l2, l3, order, ..] = start.as_slice() {
+        // Of the byte-order magic the first octet is enough.
+        let len = if order == 0x1a {
+            u32::from_be_bytes([l0, l1, l2, l3])
+        } else {
+            u32::from_le_bytes([l0, l1, l2, l3])
+        };
+        fill(&mut start, (len as usize).min(BUFFER))?;
+    }
+    Ok(start)
+}
+
+/// Whether a file that begins like this may be a capture.
+fn check_start(start: &[u8]) -> Result<(), CaptureError> {
+    let compressed = match start {
+        [0x1f, 0x8b, ..] => Some("gzip"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("xz"),
+        [b'B', b'Z', b'h', ..] => Some("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some("lz4"),
+        _ => None,
+    };
+    if let Some(by) = compressed {
+        return Err(CaptureError::Compressed(by));
+    }
+    // The magic numbers of pcap with microseconds and nanoseconds, and of pcapng, in both byte orders.
+    let known = match start.first_chunk::<4>() {
+        None => start.is_empty(),
+        Some(magic) => matches!(
+            u32::from_le_bytes(*magic),
+            0xa1b2_c3d4 | 0xd4c3_b2a1 | 0xa1b2_3c4d | 0x4d3c_b2a1 | 0x0a0d_0d0a
+        ),
+    };
+    if !known {
+        return Err(CaptureError::Format);
+    }
+    if start.len() < HEADER_MIN {
+        return Err(CaptureError::Empty(start.len()));
+    }
+    Ok(())
 }
 
 impl Context {
@@ -118,7 +222,7 @@ impl Context {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 self.nanoseconds = header.is_nanosecond_precision();
-                self.link = header.network.0;
+                self.link = header.network.0 & LINK_MASK;
             }
             PcapBlockOwned::Legacy(packet) => {
                 let unit = if self.nanoseconds { 1 } else { 1000 };
@@ -183,6 +287,14 @@ impl Interface {
 /// The link types whose packets are understood.
 pub(crate) mod link {
     use super::Linktype;
+
+    /// Whether packets of this type can be looked into.
+    pub(crate) fn is_known(link: i32) -> bool {
+        matches!(
+            link,
+            NULL | ETHERNET | RAW | LOOP | LINUX_SLL | IPV4 | IPV6 | LINUX_SLL2
+        )
+    }
 
     pub(crate) const NULL: i32 = Linktype::NULL.0;
     pub(crate) const ETHERNET: i32 = Linktype::ETHERNET.0;

@@ -5,8 +5,10 @@ use uwarp_rdmap::atomic::{
     ATOMIC_REQUEST_LEN, ATOMIC_RESPONSE_LEN, AtomicRequest, AtomicRequestError, AtomicResponse,
 };
 use uwarp_rdmap::header::{IMMEDIATE_LEN, READ_REQUEST_LEN, ReadRequest};
-use uwarp_rdmap::terminate::{TERMINATE_MAX, Terminate};
+use uwarp_rdmap::terminate::{TERMINATE_MAX, Terminate, TerminateCode};
 use uwarp_rdmap::{AtomicOperation, Opcode};
+
+use crate::rule::{Fault, Rule};
 
 /// The longest control message; a Terminate and an Atomic Request have as many octets.
 pub(crate) const CONTROL_MAX: usize = TERMINATE_MAX;
@@ -78,9 +80,6 @@ pub enum ControlInfo {
     },
 }
 
-/// A control message that breaks a rule: the rule's id, and how.
-pub(crate) type Fault = (&'static str, String);
-
 /// Reads the body of a control message. `None` if this is none.
 pub(crate) fn read(
     opcode: Opcode,
@@ -104,9 +103,19 @@ fn wrong_size(what: &str, len: usize, due: usize) -> String {
 
 fn read_request(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     if len != READ_REQUEST_LEN {
-        faults.push(("R06", wrong_size("a Read Request", len, READ_REQUEST_LEN)));
+        faults.push((
+            Rule::R06,
+            wrong_size("a Read Request", len, READ_REQUEST_LEN),
+        ));
     }
     let request = ReadRequest::parse(body.get(..READ_REQUEST_LEN)?)?;
+    let size = request.size;
+    for (end, to) in [("sink", request.sink_to), ("source", request.source_to)] {
+        if to.checked_add(size.into()).is_none() {
+            let text = format!("{size} octets at {end} TO {to:#x} wrap");
+            faults.push((Rule::R42, text));
+        }
+    }
     Some(ControlInfo::ReadRequest {
         sink_stag: request.sink_stag.0,
         sink_to: request.sink_to,
@@ -119,16 +128,28 @@ fn read_request(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<Cont
 fn atomic_request(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     const DUE: usize = ATOMIC_REQUEST_LEN;
     if len != DUE {
-        faults.push(("X08", wrong_size("an Atomic Request", len, DUE)));
+        faults.push((Rule::X08, wrong_size("an Atomic Request", len, DUE)));
     }
     let request = match AtomicRequest::parse(body.get(..DUE)?) {
         Ok(request) => request,
         Err(AtomicRequestError::Operation(code)) => {
-            faults.push(("X09", format!("AOpCode {code:#x} is not defined")));
+            faults.push((Rule::X09, format!("AOpCode {code:#x} is not defined")));
             return None;
         }
         Err(AtomicRequestError::Length) => return None,
     };
+    if body[..4] != u32::from(body[3] & 0x0f).to_be_bytes() {
+        let text = "reserved bits of the Atomic Request are set";
+        faults.push((Rule::X08, text.to_owned()));
+    }
+    // Compare Data and Compare Mask of a FetchAdd.
+    let unused = body.get(36..DUE).unwrap_or_default();
+    if matches!(request.operation, AtomicOperation::FetchAdd { .. })
+        && unused != [[0; 8], [0xff; 8]].concat()
+    {
+        let text = "Compare Data of a FetchAdd is not 0, or its Compare Mask not all ones";
+        faults.push((Rule::X08, text.to_owned()));
+    }
     let (atomic, data, mask, compare, compare_mask) = match request.operation {
         AtomicOperation::FetchAdd { add, mask } => ("FetchAdd", add, mask, None, None),
         AtomicOperation::CompareSwap {
@@ -159,7 +180,7 @@ fn atomic_request(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<Co
 fn atomic_response(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     const DUE: usize = ATOMIC_RESPONSE_LEN;
     if len != DUE {
-        faults.push(("X10", wrong_size("an Atomic Response", len, DUE)));
+        faults.push((Rule::X10, wrong_size("an Atomic Response", len, DUE)));
     }
     let response = AtomicResponse::parse(body.get(..DUE)?)?;
     Some(ControlInfo::AtomicResponse {
@@ -170,7 +191,7 @@ fn atomic_response(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<C
 
 fn immediate(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     if len != IMMEDIATE_LEN {
-        faults.push(("X13", wrong_size("Immediate Data", len, IMMEDIATE_LEN)));
+        faults.push((Rule::X13, wrong_size("Immediate Data", len, IMMEDIATE_LEN)));
     }
     Some(ControlInfo::Immediate {
         data: hex::encode(body.get(..IMMEDIATE_LEN)?),
@@ -179,21 +200,25 @@ fn immediate(body: &[u8], len: usize, faults: &mut Vec<Fault>) -> Option<Control
 
 fn terminate(body: &[u8], faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     let Some(message) = Terminate::parse(body) else {
-        faults.push(("R08", "a Terminate ends before its headers do".to_owned()));
+        faults.push((
+            Rule::R08,
+            "a Terminate ends before its headers do".to_owned(),
+        ));
         return None;
     };
     let siw_layout = is_siw_layout(body, &message);
     if siw_layout {
         faults.push((
-            "R08",
+            Rule::R08,
             "the Terminate word has its nibbles and flags in siw's order".to_owned(),
         ));
     } else if body[2] & 0x1f != 0 || body[3] != 0 {
         faults.push((
-            "R08",
+            Rule::R08,
             "reserved bits of the Terminate word are set".to_owned(),
         ));
     }
+    check_code(message.code, faults);
     check_headers(&message, faults);
     Some(ControlInfo::Terminate {
         code: format!(
@@ -212,6 +237,27 @@ fn terminate(body: &[u8], faults: &mut Vec<Fault>) -> Option<ControlInfo> {
     })
 }
 
+/// Whether the code is one of those that RFC 5040 Figure 9, RFC 5041 s7.2, RFC 5044 s8 and RFC 6581 s8 list.
+fn check_code(code: TerminateCode, faults: &mut Vec<Fault>) {
+    let known = match (code.layer.bits(), code.etype) {
+        (0, 0) | (1, 0 | 3) => true,
+        (0, 1) => matches!(code.code, 0x00..=0x04 | 0x09 | 0xff),
+        (0, 2) => matches!(code.code, 0x05..=0x09 | 0xff),
+        (1, 1) => matches!(code.code, 0x00..=0x04),
+        (1, 2) => matches!(code.code, 0x01..=0x06),
+        (2, 0) => matches!(code.code, 0x01..=0x07),
+        _ => false,
+    };
+    if !known {
+        let rule = if code.layer.bits() == 1 {
+            Rule::D37
+        } else {
+            Rule::R06
+        };
+        faults.push((rule, format!("the code {code} is not assigned")));
+    }
+}
+
 /// Whether the first octet was taken with its nibbles exchanged, or the third with its flags.
 fn is_siw_layout(body: &[u8], message: &Terminate) -> bool {
     let by_the_rfc = message.code.layer.bits() << 4 | message.code.etype;
@@ -225,25 +271,25 @@ fn check_headers(message: &Terminate, faults: &mut Vec<Fault>) {
     let must_not = layer == 2 || layer == 0 && etype == 0;
     if must_not && (carries_ddp || message.segment_len.is_some()) {
         faults.push((
-            "R08",
+            Rule::R08,
             format!("a Terminate {} carries headers of a segment", message.code),
         ));
     }
     if layer == 1 && !carries_ddp {
         faults.push((
-            "R08",
+            Rule::R08,
             format!("a Terminate {} carries no DDP header", message.code),
         ));
     }
     if carries_ddp != message.segment_len.is_some() && !must_not {
         faults.push((
-            "R08",
+            Rule::R08,
             "a Terminate has only one of segment length and DDP header".to_owned(),
         ));
     }
     if message.read_request.is_some() && !(layer == 0 && etype == 1) {
         faults.push((
-            "R08",
+            Rule::R08,
             format!("a Terminate {} carries a Read Request header", message.code),
         ));
     }

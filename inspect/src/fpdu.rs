@@ -33,6 +33,8 @@ pub(crate) struct Arrival {
 
 /// Gathers what a [`SegmentReceiver`](uwarp_mpa::SegmentReceiver) finds.
 pub(crate) struct Collector<'a> {
+    /// Position of the receiver's first octet.
+    pub(crate) base: u64,
     pub(crate) crc: bool,
     /// FPDUs that have arrived and are not delivered.
     pub(crate) waiting: &'a mut std::collections::BTreeMap<u64, Arrival>,
@@ -45,8 +47,10 @@ pub(crate) struct Collector<'a> {
 impl Arrivals for Collector<'_> {
     fn arrived(&mut self, position: u64, fpdu: &Fpdu, wire: &[u8]) {
         self.last = Some(position);
-        self.waiting
-            .insert(position, look(position, fpdu, wire, self.crc));
+        self.waiting.insert(
+            position,
+            look(self.base.wrapping_add(position), fpdu, wire, self.crc),
+        );
     }
 
     fn deliver(&mut self, position: u64) {

@@ -31,6 +31,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blame;
 mod capture;
 mod connection;
 mod control;
@@ -38,14 +39,18 @@ mod exchange;
 mod fpdu;
 mod guess;
 mod half;
+mod handshake;
 mod inspector;
 mod messages;
 mod open;
 mod packet;
+mod reading;
 mod record;
+mod rule;
 mod run;
 mod seek;
 mod segment;
+mod spread;
 mod startup;
 mod summary;
 mod text;
@@ -58,5 +63,6 @@ pub use record::{
     CrcState, FpduInfo, FrameInfo, HeaderInfo, MessageInfo, Record, Sender, TargetInfo, What,
     WordsInfo,
 };
+pub use rule::Rule;
 pub use run::{Args, CLEAN, DumpError, UNREADABLE, VIOLATIONS, run, status};
 pub use summary::{CrcCounts, Operations, Summary, Violations};

@@ -19,6 +19,8 @@ pub struct Segment<'a> {
     pub destination: SocketAddr,
     /// Sequence number of its first octet, or of its SYN.
     pub sequence: u32,
+    /// Sequence number of the octet that it waits for, if the ACK flag is set.
+    pub acknowledgment: u32,
     /// The SYN flag.
     pub syn: bool,
     /// The ACK flag.
@@ -29,8 +31,10 @@ pub struct Segment<'a> {
     pub rst: bool,
     /// The maximum segment size option, which a SYN may have.
     pub mss: Option<u16>,
-    /// The octets it carries.
+    /// The octets it carries, as far as they were captured.
     pub payload: &'a [u8],
+    /// How many octets behind these it carried that were not captured.
+    pub missing: usize,
 }
 
 /// The TCP segment in `packet`, if there is one that can be read.
@@ -39,14 +43,16 @@ pub struct Segment<'a> {
 #[must_use]
 pub fn segment<'a>(packet: &Packet<'a>) -> Option<Segment<'a>> {
     let sliced = slice(packet)?;
-    let (source, destination) = match sliced.net? {
+    let (source, destination, incomplete) = match sliced.net? {
         LaxNetSlice::Ipv4(ip) => (
             IpAddr::from(ip.header().source_addr()),
             IpAddr::from(ip.header().destination_addr()),
+            ip.payload().incomplete,
         ),
         LaxNetSlice::Ipv6(ip) => (
             IpAddr::from(ip.header().source_addr()),
             IpAddr::from(ip.header().destination_addr()),
+            ip.payload().incomplete,
         ),
         LaxNetSlice::Arp(_) => return None,
     };
@@ -58,12 +64,18 @@ pub fn segment<'a>(packet: &Packet<'a>) -> Option<Segment<'a>> {
         source: SocketAddr::new(source, tcp.source_port()),
         destination: SocketAddr::new(destination, tcp.destination_port()),
         sequence: tcp.sequence_number(),
+        acknowledgment: tcp.acknowledgment_number(),
         syn: tcp.syn(),
         ack: tcp.ack(),
         fin: tcp.fin(),
         rst: tcp.rst(),
         mss: mss(&tcp),
         payload: tcp.payload(),
+        missing: if incomplete {
+            packet.original.saturating_sub(packet.octets.len())
+        } else {
+            0
+        },
     })
 }
 

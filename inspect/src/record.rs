@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::control::ControlInfo;
+use crate::rule::Rule;
 
 /// Which end of a connection sent something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -68,7 +69,7 @@ pub enum What {
     /// A rule that the sender has broken.
     Violation {
         /// The requirement's id.
-        id: &'static str,
+        id: Rule,
         /// What was found.
         detail: String,
     },

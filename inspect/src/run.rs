@@ -114,13 +114,26 @@ fn dump(
         inspector.packet(packet);
         printer.records(&inspector.take_records());
     });
-    inspector.finish();
-    printer.records(&inspector.take_records());
-    let end = end.map_err(|source| DumpError::Capture {
-        path: args.capture.clone(),
-        source,
-    })?;
-    printer.finish(&inspector, end)
+    while inspector.finish_one() {
+        printer.records(&inspector.take_records());
+    }
+    let traffic = inspector.traffic();
+    let end = match end {
+        Ok(_) if traffic.packets > 0 && traffic.unknown_link == traffic.packets => {
+            Err(CaptureError::Link(traffic.link))
+        }
+        end => end,
+    };
+    match end {
+        Ok(end) => printer.finish(&inspector, end),
+        Err(source) => {
+            printer.flush()?;
+            Err(DumpError::Capture {
+                path: args.capture.clone(),
+                source,
+            })
+        }
+    }
 }
 
 struct Printer<'a, W> {
@@ -154,8 +167,15 @@ impl<W: Write> Printer<'_, W> {
         writeln!(self.out, "{}", Line { record, start })
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.out.flush(),
+        }
+    }
+
     fn finish(mut self, inspector: &Inspector, end: End) -> Result<Summary, DumpError> {
-        if let Some(error) = self.failed {
+        if let Some(error) = self.failed.take() {
             return Err(error.into());
         }
         self.summary.traffic(inspector.traffic(), end == End::Cut);

@@ -1,9 +1,9 @@
-//! Looking for a startup frame, or failing that for FPDUs, at the start of one direction.
+//! Looking for a startup frame, or failing that for FPDUs, where a direction is not yet understood.
 
 use uwarp_mpa::startup::{HEADER_LEN, KEY_LEN};
 use uwarp_mpa::{FPDU_MAX, FrameKind, Progress, StartupError, StartupReader};
 
-use crate::guess::{self, Guess};
+use crate::guess::{Framing, Guess, Search};
 use crate::startup::{RawFlags, Seen};
 
 /// Octets of a direction that are searched for a frame: iWARP may follow some other talk (RFC 5044
@@ -13,25 +13,53 @@ const SEEK_MAX: u64 = 1 << 16;
 /// Octets that are kept to guess by: two of the largest FPDUs.
 const GUESS_MAX: usize = 2 * FPDU_MAX;
 
-/// Octets that are kept behind a hole.
+/// Octets to have before guessing.
+const GUESS_MIN: usize = 64;
+
+/// Octets that are kept behind a hole, where nothing is known of the direction.
 const AHEAD_MAX: usize = 1 << 14;
+
+/// What a piece is counted as at least: it takes memory beside its octets.
+const PIECE_COST: usize = 128;
+
+/// Octets of a key that have to be right for a frame whose key is wrong.
+const KEY_LIKENESS: usize = 12;
 
 /// A part of a direction: sequence number and octets.
 pub(crate) type Piece = (u32, Vec<u8>);
 
-/// The unread beginning of a direction.
+/// What the memory of some pieces is counted as.
+pub(crate) fn cost(pieces: &[Piece]) -> usize {
+    let cost = |piece: &Piece| piece.1.capacity() + PIECE_COST;
+    pieces.iter().map(cost).sum()
+}
+
+/// What is known of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// Its first octet: a frame is due, perhaps after some other talk.
+    Start,
+    /// Nothing.
+    Middle,
+    /// How it is framed; where markers are, counted from the position and this.
+    Lost(Framing, u64),
+}
+
+/// A direction, or the rest of one, that is not yet understood.
 #[derive(Debug)]
 pub(crate) struct Seek {
     /// Sequence number of the first of `octets`.
     sequence: u32,
     /// Octets in order, not yet understood.
     octets: Vec<u8>,
-    /// Octets in front of them that are done with.
+    /// Their position: octets in front of them that are done with.
     before: u64,
     /// Pieces behind a hole.
     ahead: Vec<Piece>,
-    /// The beginning of the direction is not in the capture, so FPDUs may be guessed.
-    middle: bool,
+    ahead_max: usize,
+    basis: Basis,
+    /// The frame that is due, where the other end has sent its own.
+    pub(crate) due: Option<FrameKind>,
     /// How many octets to have before guessing again.
     guess_at: usize,
 }
@@ -52,9 +80,10 @@ pub(crate) enum Found {
         error: StartupError,
         position: u64,
     },
-    /// What may be FPDUs, from `sequence` on.
+    /// What may be FPDUs, from `sequence` on, which is at `position`.
     Guessed {
         guess: Guess,
+        position: u64,
         sequence: u32,
         rest: Vec<Piece>,
     },
@@ -63,33 +92,102 @@ pub(crate) enum Found {
 }
 
 impl Seek {
+    /// A direction from `sequence` on: its first octet, or somewhere in the `middle` of it.
     pub(crate) fn new(sequence: u32, middle: bool) -> Self {
+        let basis = if middle { Basis::Middle } else { Basis::Start };
+        Self::on(basis, sequence, AHEAD_MAX)
+    }
+
+    /// The rest of a direction whose framing is known, from `sequence` on, which is at `position`. Where
+    /// position and `phase` together are a multiple of 512, there is a marker, if there are any. Of octets
+    /// behind a hole `ahead_max` are kept.
+    pub(crate) fn lost(
+        framing: Framing,
+        phase: u64,
+        sequence: u32,
+        position: u64,
+        ahead_max: usize,
+    ) -> Self {
+        Self {
+            before: position,
+            ..Self::on(Basis::Lost(framing, phase), sequence, ahead_max)
+        }
+    }
+
+    fn on(basis: Basis, sequence: u32, ahead_max: usize) -> Self {
         Self {
             sequence,
             octets: Vec::new(),
             before: 0,
             ahead: Vec::new(),
-            middle,
-            guess_at: 64,
+            ahead_max,
+            basis,
+            due: None,
+            guess_at: GUESS_MIN,
         }
     }
 
-    /// Takes the octets of a segment.
-    pub(crate) fn take(&mut self, sequence: u32, octets: &[u8]) {
-        let held: usize = self.ahead.iter().map(|(_, octets)| octets.len()).sum();
-        if !octets.is_empty() && held + octets.len() <= AHEAD_MAX.max(octets.len()) {
-            self.ahead.push((sequence, octets.to_vec()));
+    /// Whether its FPDUs have been read before, and are to be read again.
+    pub(crate) const fn is_lost(&self) -> bool {
+        matches!(self.basis, Basis::Lost(..))
+    }
+
+    /// Whether it may still begin with a frame.
+    pub(crate) fn is_at_start(&self) -> bool {
+        self.basis == Basis::Start
+    }
+
+    /// Position of the next octet that is not understood.
+    pub(crate) const fn position(&self) -> u64 {
+        self.before
+    }
+
+    /// Octets that have come and are no frame.
+    pub(crate) fn strange(&self) -> u64 {
+        self.before + self.octets.len() as u64
+    }
+
+    /// What its memory is counted as.
+    pub(crate) fn memory(&self) -> usize {
+        self.octets.capacity() + cost(&self.ahead)
+    }
+
+    /// Takes the octets of a segment. Returns how many octets were given up for it: the hole in front
+    /// of what is kept, if there is no more room.
+    pub(crate) fn take(&mut self, sequence: u32, octets: &[u8]) -> u64 {
+        let mut lost = 0;
+        if octets.is_empty() {
+            return lost;
         }
-        while let Some(index) = self.ahead.iter().position(|piece| self.touches(piece)) {
-            let (sequence, octets) = self.ahead.swap_remove(index);
-            let overlap = self.next().wrapping_sub(sequence) as usize;
-            if let Some(new) = octets.get(overlap..) {
-                self.octets.extend_from_slice(new);
+        let piece = (sequence, octets.to_vec());
+        if self.touches(&piece) {
+            self.append(piece);
+        } else {
+            if cost(&self.ahead) + octets.len() + PIECE_COST > self.ahead_max {
+                lost = self.jump();
             }
+            self.ahead.push(piece);
+        }
+        self.absorb();
+        lost
+    }
+
+    fn append(&mut self, (sequence, octets): Piece) {
+        let overlap = self.next().wrapping_sub(sequence) as usize;
+        if let Some(new) = octets.get(overlap..) {
+            self.octets.extend_from_slice(new);
         }
     }
 
-    fn next(&self) -> u32 {
+    fn absorb(&mut self) {
+        while let Some(index) = self.ahead.iter().position(|piece| self.touches(piece)) {
+            let piece = self.ahead.swap_remove(index);
+            self.append(piece);
+        }
+    }
+
+    /// Sequence number of the octet that is due.
+    pub(crate) fn next(&self) -> u32 {
         self.sequence.wrapping_add(self.octets.len() as u32)
     }
 
@@ -98,8 +196,35 @@ impl Seek {
         (self.next().wrapping_sub(*sequence) as i32) >= 0
     }
 
+    /// Sequence number of the first octet behind the hole, if there is one.
+    pub(crate) fn behind_hole(&self) -> Option<u32> {
+        let next = self.next();
+        let starts = self.ahead.iter().map(|(sequence, _)| *sequence);
+        starts.min_by_key(|sequence| sequence.wrapping_sub(next))
+    }
+
+    /// Gives the hole up, and all in front of it. Returns how many octets are missing.
+    pub(crate) fn jump(&mut self) -> u64 {
+        let Some(to) = self.behind_hole() else {
+            return 0;
+        };
+        let missing = to.wrapping_sub(self.next());
+        self.discard(self.octets.len());
+        self.sequence = to;
+        self.before += u64::from(missing);
+        if self.basis == Basis::Start {
+            self.basis = Basis::Middle;
+        }
+        self.guess_at = GUESS_MIN;
+        self.absorb();
+        missing.into()
+    }
+
     /// Looks at what there is. `None`: more is needed. `last`: nothing more will come.
     pub(crate) fn look(&mut self, last: bool) -> Option<Found> {
+        if self.is_lost() {
+            return self.guess(last);
+        }
         if let Some((at, kind)) = find_key(&self.octets) {
             self.discard(at);
             if let Some(found) = self.frame(kind) {
@@ -107,11 +232,40 @@ impl Seek {
             }
             return last.then_some(Found::Nothing);
         }
-        if self.middle {
+        if self.basis == Basis::Middle {
             return self.guess(last);
+        }
+        if let Some(found) = self.wrong_key() {
+            return Some(found);
         }
         self.discard(self.octets.len().saturating_sub(KEY_LEN - 1));
         (last || self.before > SEEK_MAX).then_some(Found::Nothing)
+    }
+
+    /// A direction that begins with something like a frame, or with anything else where a Reply is due.
+    fn wrong_key(&self) -> Option<Found> {
+        let start = self.octets.get(..KEY_LEN).filter(|_| self.before == 0)?;
+        let likeness = |kind: FrameKind| {
+            let pairs = start.iter().zip(kind.key());
+            pairs.filter(|(got, due)| got == due).count()
+        };
+        let kind = self.due.unwrap_or(
+            if likeness(FrameKind::Reply) > likeness(FrameKind::Request) {
+                FrameKind::Reply
+            } else {
+                FrameKind::Request
+            },
+        );
+        let at = start
+            .iter()
+            .zip(kind.key())
+            .position(|(got, due)| got != due)?;
+        let named = self.due.is_some() || likeness(kind) >= KEY_LIKENESS;
+        named.then_some(Found::Refused {
+            kind,
+            error: StartupError::Key { at: at as u8 },
+            position: 0,
+        })
     }
 
     fn frame(&mut self, kind: FrameKind) -> Option<Found> {
@@ -141,16 +295,29 @@ impl Seek {
         if self.octets.len() < self.guess_at && !last {
             return None;
         }
-        self.guess_at = self.octets.len() * 2;
-        if let Some((start, guess)) = guess::find(&self.octets) {
+        let mut search = Search::new(&self.octets, last);
+        let found = match self.basis {
+            Basis::Lost(framing, phase) => search.known(framing, self.before.wrapping_add(phase)),
+            Basis::Start | Basis::Middle => search.blind(),
+        };
+        if let Some((start, guess)) = found {
             self.discard(start);
             return Some(Found::Guessed {
                 guess,
+                position: self.before,
                 sequence: self.sequence,
                 rest: self.rest(),
             });
         }
-        (last || self.octets.len() > GUESS_MAX).then_some(Found::Nothing)
+        if self.octets.len() > GUESS_MAX {
+            if !self.is_lost() {
+                return Some(Found::Nothing);
+            }
+            // It is iWARP, only where is not known: the older half is given up.
+            self.discard(self.octets.len() - GUESS_MAX / 2);
+        }
+        self.guess_at = self.octets.len() * 2;
+        last.then_some(Found::Nothing)
     }
 
     fn discard(&mut self, octets: usize) {
@@ -159,7 +326,8 @@ impl Seek {
         self.before += octets as u64;
     }
 
-    fn rest(&mut self) -> Vec<Piece> {
+    /// All that it holds, which it gives away.
+    pub(crate) fn rest(&mut self) -> Vec<Piece> {
         let mut rest = std::mem::take(&mut self.ahead);
         rest.insert(0, (self.sequence, std::mem::take(&mut self.octets)));
         rest

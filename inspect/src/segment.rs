@@ -7,9 +7,9 @@ use uwarp_rdmap::header::{
     Control, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, VERSION,
 };
 
-use crate::control::Fault;
 use crate::fpdu::Arrival;
 use crate::record::{HeaderInfo, TargetInfo};
+use crate::rule::{Fault, Rule};
 
 const DDP_RESERVED: u8 = 0x3c;
 const RDMAP_RESERVED: u8 = 0x30;
@@ -17,24 +17,30 @@ const RDMAP_RESERVED: u8 = 0x30;
 /// What the framing of an FPDU breaks.
 pub(crate) fn check_framing(arrival: &Arrival, faults: &mut Vec<Fault>) {
     if arrival.ulpdu_len == 0 {
-        faults.push(("F04", "ULPDU_Length is 0".to_owned()));
+        faults.push((Rule::F04, "ULPDU_Length is 0".to_owned()));
     }
     if arrival.ulpdu_len > MULPDU_MAX {
         let len = arrival.ulpdu_len;
         faults.push((
-            "F04",
+            Rule::F04,
             format!("ULPDU_Length is {len}, {MULPDU_MAX} is the most"),
         ));
     }
     if arrival.bad_pad {
         let pad = arrival.pad;
-        faults.push(("F09", format!("{pad} octets of padding are not all 0")));
+        faults.push((Rule::F09, format!("{pad} octets of padding are not all 0")));
     }
     if arrival.bad_marker {
-        faults.push(("F11", "the reserved half of a marker is not 0".to_owned()));
+        faults.push((
+            Rule::F11,
+            "the reserved half of a marker is not 0".to_owned(),
+        ));
     }
     if arrival.odd_pointer {
-        faults.push(("F12", "the low two bits of FPDUPTR are not 0".to_owned()));
+        faults.push((
+            Rule::F12,
+            "the low two bits of FPDUPTR are not 0".to_owned(),
+        ));
     }
 }
 
@@ -43,7 +49,10 @@ pub(crate) fn read(arrival: &Arrival, faults: &mut Vec<Fault>) -> Option<(Header
     let Some(octets) = Header::octets(&arrival.head) else {
         if arrival.ulpdu_len > 0 {
             let len = arrival.ulpdu_len;
-            faults.push(("G1", format!("a ULPDU of {len} octets holds no DDP header")));
+            faults.push((
+                Rule::G1,
+                format!("a ULPDU of {len} octets holds no DDP header"),
+            ));
         }
         return None;
     };
@@ -79,18 +88,24 @@ pub(crate) fn read(arrival: &Arrival, faults: &mut Vec<Fault>) -> Option<(Header
 
 fn check_versions(ddp: DdpControl, rdmap: Control, faults: &mut Vec<Fault>) {
     if ddp.version() != DdpControl::VERSION {
-        faults.push(("D10", format!("DV is {}", ddp.version())));
+        faults.push((Rule::D10, format!("DV is {}", ddp.version())));
     }
     if ddp.0 & DDP_RESERVED != 0 {
         let octet = ddp.0;
-        faults.push(("D09", format!("reserved DDP bits are set: {octet:#04x}")));
+        faults.push((
+            Rule::D09,
+            format!("reserved DDP bits are set: {octet:#04x}"),
+        ));
     }
     if rdmap.version() != VERSION {
-        faults.push(("R04", format!("RV is {}", rdmap.version())));
+        faults.push((Rule::R04, format!("RV is {}", rdmap.version())));
     }
     if rdmap.0 & RDMAP_RESERVED != 0 {
         let octet = rdmap.0;
-        faults.push(("R04", format!("reserved RDMAP bits are set: {octet:#04x}")));
+        faults.push((
+            Rule::R04,
+            format!("reserved RDMAP bits are set: {octet:#04x}"),
+        ));
     }
 }
 
@@ -129,20 +144,23 @@ pub(crate) fn plausible(ulpdu: &[u8]) -> bool {
 
 fn check_opcode(info: &HeaderInfo, opcode: Opcode, faults: &mut Vec<Fault>) {
     let Some(due) = due(opcode) else {
-        faults.push(("R03", format!("opcode {:#x} is not assigned", info.opcode)));
+        faults.push((
+            Rule::R03,
+            format!("opcode {:#x} is not assigned", info.opcode),
+        ));
         return;
     };
     let operation = info.operation;
     match (info.target, due) {
         (TargetInfo::Tagged { .. }, Some(_)) => {
-            faults.push(("R03", format!("{operation} in a tagged segment")));
+            faults.push((Rule::R03, format!("{operation} in a tagged segment")));
         }
         (TargetInfo::Untagged { .. }, None) => {
-            faults.push(("R03", format!("{operation} in an untagged segment")));
+            faults.push((Rule::R03, format!("{operation} in an untagged segment")));
         }
         (TargetInfo::Untagged { qn, .. }, Some(due)) if qn != due => {
             faults.push((
-                "R03",
+                Rule::R03,
                 format!("{operation} on queue {qn}, {due} is its queue"),
             ));
         }
@@ -153,9 +171,9 @@ fn check_opcode(info: &HeaderInfo, opcode: Opcode, faults: &mut Vec<Fault>) {
         && !opcode.invalidates()
     {
         let rule = if opcode.bits() < Opcode::IMMEDIATE.bits() {
-            "R05"
+            Rule::R05
         } else {
-            "X02"
+            Rule::X02
         };
         faults.push((rule, format!("RsvdULP of {operation} is {ulp_word:#010x}")));
     }

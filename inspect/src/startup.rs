@@ -2,9 +2,9 @@
 
 use uwarp_mpa::{Enhanced, Frame, FrameKind, NO_NEGOTIATION, StartupError};
 
-use crate::control::Fault;
 use crate::exchange::Terms;
 use crate::record::{FrameInfo, WordsInfo};
+use crate::rule::{Fault, Rule};
 
 const A_OR_B: u16 = 0x8000;
 const B_OR_D: u16 = 0x4000;
@@ -30,12 +30,12 @@ pub(crate) struct Seen {
 /// Why a frame was refused, by the rule it breaks.
 pub(crate) fn refusal(kind: FrameKind, error: StartupError) -> Fault {
     let rule = match (error, kind) {
-        (StartupError::Revision { .. }, _) => "U09",
-        (StartupError::PrivateDataTooLong { .. }, _) => "U10",
-        (StartupError::EnhancedDataMissing { .. }, _) => "E04",
-        (StartupError::Role { .. }, _) => "U20",
-        (_, FrameKind::Request) => "U04",
-        (_, FrameKind::Reply) => "U05",
+        (StartupError::Revision { .. }, _) => Rule::U09,
+        (StartupError::PrivateDataTooLong { .. }, _) => Rule::U10,
+        (StartupError::EnhancedDataMissing { .. }, _) => Rule::E04,
+        (StartupError::Role { .. }, _) => Rule::U20,
+        (_, FrameKind::Request) => Rule::U04,
+        (_, FrameKind::Reply) => Rule::U05,
     };
     (rule, error.to_string())
 }
@@ -79,28 +79,31 @@ pub(crate) fn describe(frame: &Frame) -> FrameInfo {
 pub(crate) fn check(seen: &Seen, faults: &mut Vec<Fault>) {
     let flags = seen.flags.0;
     if flags & RawFlags::RESERVED != 0 {
-        faults.push(("U08", format!("reserved bits are set: {flags:#04x}")));
+        faults.push((Rule::U08, format!("reserved bits are set: {flags:#04x}")));
     }
     if seen.frame.kind == FrameKind::Request && flags & RawFlags::REJECTED != 0 {
-        faults.push(("U08", "R is set in a Request".to_owned()));
+        faults.push((Rule::U08, "R is set in a Request".to_owned()));
     }
     if flags & RawFlags::ENHANCED != 0 && seen.frame.revision < 2 {
         let revision = seen.frame.revision;
-        faults.push(("E02", format!("S is set in a frame of revision {revision}")));
+        faults.push((
+            Rule::E02,
+            format!("S is set in a frame of revision {revision}"),
+        ));
     }
     let stray = words(&seen.frame)
         .filter(|words| !words.peer_to_peer)
         .is_some_and(|words| words.rtr_send || words.rtr_write || words.rtr_read);
     if stray {
-        faults.push(("E19", "A is clear, and B, C or D is set".to_owned()));
+        faults.push((Rule::E19, "A is clear, and B, C or D is set".to_owned()));
     }
     let offers_nothing = words(&seen.frame)
         .filter(|words| words.peer_to_peer)
         .is_some_and(|words| !(words.rtr_send || words.rtr_write || words.rtr_read));
     if offers_nothing {
         let rule = match seen.frame.kind {
-            FrameKind::Request => "E14",
-            FrameKind::Reply => "E17",
+            FrameKind::Request => Rule::E14,
+            FrameKind::Reply => Rule::E17,
         };
         faults.push((rule, "A is set, and none of B, C and D is".to_owned()));
     }
@@ -110,17 +113,21 @@ pub(crate) fn check(seen: &Seen, faults: &mut Vec<Fault>) {
 pub(crate) fn check_reply(request: &Frame, reply: &Frame, faults: &mut Vec<Fault>) {
     if request.revision != reply.revision {
         let (asked, got) = (request.revision, reply.revision);
-        faults.push(("G11", format!("revision {asked} is answered by {got}")));
+        faults.push((Rule::G11, format!("revision {asked} is answered by {got}")));
     }
     if request.enhanced != reply.enhanced {
         let text = "an enhanced frame is answered by one that is not, or the other way round";
-        faults.push(("E21", text.to_owned()));
+        faults.push((Rule::E21, text.to_owned()));
     }
     let (Some(asked), Some(got)) = (words(request), words(reply)) else {
         return;
     };
     if asked.peer_to_peer != got.peer_to_peer {
-        let rule = if asked.peer_to_peer { "E16" } else { "E19" };
+        let rule = if asked.peer_to_peer {
+            Rule::E16
+        } else {
+            Rule::E19
+        };
         faults.push((rule, "A differs between Request and Reply".to_owned()));
     }
     check_depths(asked, got, reply.rejected, faults);
@@ -132,17 +139,17 @@ fn check_depths(asked: WordsInfo, got: WordsInfo, rejected: bool, faults: &mut V
     if beyond && !rejected {
         let (ord, ird) = (got.ord, asked.ird);
         faults.push((
-            "E08",
+            Rule::E08,
             format!("the Reply's ORD {ord} exceeds the IRD {ird}"),
         ));
     }
     if (asked.ird == NO_NEGOTIATION) != (got.ord == NO_NEGOTIATION) && !rejected {
         let text = format!("IRD {:#x} is answered by ORD {:#x}", asked.ird, got.ord);
-        faults.push(("E13", text));
+        faults.push((Rule::E13, text));
     }
     if (asked.ord == NO_NEGOTIATION) != (got.ird == NO_NEGOTIATION) && !rejected {
         let text = format!("ORD {:#x} is answered by IRD {:#x}", asked.ord, got.ird);
-        faults.push(("E13", text));
+        faults.push((Rule::E13, text));
     }
 }
 

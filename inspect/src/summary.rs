@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::inspector::Traffic;
 use crate::record::{CrcState, Record, What};
+use crate::rule::Rule;
 
 /// How often a rule was broken, and how it looks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +47,8 @@ pub struct Summary {
     pub packets: u64,
     /// Packets of which the capture does not hold all octets.
     pub packets_cut: u64,
+    /// Packets of a link type that is not understood.
+    pub packets_unknown: u64,
     /// The capture ends inside a packet.
     pub capture_cut: bool,
     /// TCP segments.
@@ -108,28 +111,30 @@ impl Summary {
                 operations.octets += message.octets;
             }
             What::Violation { id, detail } => {
-                self.crc.bad += u64::from(*id == "F25");
-                self.violation(record, id, detail);
+                self.crc.bad += u64::from(*id == Rule::F25);
+                self.violation(record, *id, detail);
             }
             What::Note { .. } => self.notes += 1,
         }
     }
 
-    fn violation(&mut self, record: &Record, id: &str, detail: &str) {
+    fn violation(&mut self, record: &Record, id: Rule, detail: &str) {
         let table = if record.guess {
             &mut self.guessed_violations
         } else {
             &mut self.violations
         };
-        let entry = table.entry(id.to_owned()).or_insert_with(|| Violations {
-            count: 0,
-            example: format!(
-                "connection {}, {} @{}: {detail}",
-                record.connection,
-                record.sender.word(),
-                record.position
-            ),
-        });
+        let entry = table
+            .entry(id.id().to_owned())
+            .or_insert_with(|| Violations {
+                count: 0,
+                example: format!(
+                    "connection {}, {} @{}: {detail}",
+                    record.connection,
+                    record.sender.word(),
+                    record.position
+                ),
+            });
         entry.count += 1;
     }
 
@@ -137,6 +142,7 @@ impl Summary {
     pub fn traffic(&mut self, traffic: Traffic, capture_cut: bool) {
         self.packets = traffic.packets;
         self.packets_cut = traffic.cut;
+        self.packets_unknown = traffic.unknown_link;
         self.capture_cut = capture_cut;
         self.tcp_segments = traffic.segments;
         self.tcp_connections = traffic.tcp_connections;
@@ -189,6 +195,13 @@ impl Summary {
         if self.packets_cut > 0 {
             let cut = self.packets_cut;
             writeln!(f, "{cut} packets were not captured to their end")?;
+        }
+        if self.packets_unknown > 0 {
+            let unknown = self.packets_unknown;
+            writeln!(
+                f,
+                "{unknown} packets are of a link type that is not understood"
+            )?;
         }
         if self.capture_cut {
             writeln!(f, "the capture ends inside a packet")?;

@@ -76,6 +76,6 @@ fn violations_are_those_written_down() {
 fn fpdus_are_those_of_tshark() {
     for name in CAPTURES {
         let (_, lines) = dump(name);
-        common::agrees_with_tshark(&data(&format!("{name}.pcap")), &lines);
+        common::tshark::agrees_with_tshark(&data(&format!("{name}.pcap")), &lines);
     }
 }

@@ -111,6 +111,40 @@ impl SegmentReceiver {
         }
     }
 
+    /// A receiver that takes the stream up somewhere in the middle: at `position`, which must be the
+    /// start of an FPDU and has the TCP sequence number `sequence`. Where markers are is counted from
+    /// position 0, so of a stream with markers the position must be right modulo 512.
+    ///
+    /// ```
+    /// use uwarp_mpa::SegmentReceiver;
+    /// let receiver = SegmentReceiver::resume(true, true, 7, 1024, 0);
+    /// assert_eq!(receiver.delivered(), 1024);
+    /// ```
+    #[must_use]
+    pub fn resume(markers: bool, crc: bool, sequence: u32, position: u64, window: usize) -> Self {
+        let first_sequence = sequence.wrapping_sub(position as u32);
+        let mut receiver = Self::new(markers, crc, first_sequence, window);
+        receiver.front = position;
+        receiver
+    }
+
+    /// The octets that have come and have not been delivered, as runs without a gap: the stream
+    /// position of each, and its octets. Whoever knows that a hole will never close can go on behind it.
+    pub fn held_octets(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        self.runs.iter().map(|run| {
+            let mut octets = vec![0; (run.end - run.start) as usize];
+            self.load(run.start, &mut octets);
+            (run.start, octets)
+        })
+    }
+
+    /// Stream position of the first octet behind the first hole, if octets behind a hole are held.
+    #[must_use]
+    pub fn behind_hole(&self) -> Option<u64> {
+        let runs = self.runs.iter().map(|run| run.start);
+        runs.filter(|&start| start > self.front).min()
+    }
+
     /// Stream position up to which everything has been delivered.
     #[must_use]
     pub const fn delivered(&self) -> u64 {
