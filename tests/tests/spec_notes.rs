@@ -18,6 +18,9 @@ const PAGES: [(&str, &[(char, usize)]); 6] = [
 /// Gaps of the RFCs, G1 to this one, each decided in `choices.md`.
 const GAPS: usize = 24;
 
+/// Traps, T1 to this one. Each of them and each gap has its tests in `traps.md`.
+const TRAPS: usize = 24;
+
 /// Directories of the tree; what stands in backticks and begins with one of them is a reference.
 const ROOMS: [&str; 11] = [
     "mpa",
@@ -235,6 +238,39 @@ fn every_row_is_true() {
     none(&found);
 }
 
+/// What is wrong with the row of a gap or a trap on the page of tests.
+fn untested(cells: &[&str]) -> Vec<String> {
+    let Some((shown_by, before)) = cells.split_last() else {
+        return Vec::new();
+    };
+    let references: Vec<_> = quoted(shown_by).map(Reference::parse).collect();
+    let mut found = Vec::new();
+    if before.iter().any(|cell| cell.is_empty()) || references.is_empty() {
+        found.push("it does not say what it is, or no test".to_owned());
+    }
+    for reference in references {
+        match reference {
+            Some(reference @ Reference::Test { .. }) => found.extend(reference.problem()),
+            _ => found.push("it is shown by something that is no test".to_owned()),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_gap_and_trap_has_a_test() {
+    let page = page("traps.md");
+    let rows = rows(&page);
+    let numbered = |letter, last| (1..=last).map(move |number| format!("{letter}{number}"));
+    let expected: Vec<String> = numbered('G', GAPS).chain(numbered('T', TRAPS)).collect();
+    let mut found = count_ids(&rows, &expected);
+    for row in rows {
+        let wrong = untested(&row);
+        found.extend(wrong.iter().map(|what| format!("{}: {what}", row[0])));
+    }
+    none(&found);
+}
+
 #[test]
 fn every_gap_has_a_decision() {
     let page = page("choices.md");
@@ -306,6 +342,17 @@ fn what_is_wrong_is_found() {
     for status in ["open: no test", "n/a: of no use"] {
         let row = ["F01", "s1", "MAY", "something", "", "", status];
         assert_eq!(problems(&row), Vec::<String>::new());
+    }
+
+    assert_eq!(untested(&["G1", test]), Vec::<String>::new());
+    for row in [
+        vec!["G1", ""],
+        vec!["G1", "no test"],
+        vec!["G1", place],
+        vec!["T1", "", test],
+        vec!["T1", "something", "`mpa/src/crc.rs::appending_equals`"],
+    ] {
+        assert_ne!(untested(&row), Vec::<String>::new(), "{row:?}");
     }
 
     let table = "text\n| id | x |\n|---|---|\n| F01 | a |\n| F03 | b |\n| F01 | `c` |\n| G1 | d |";

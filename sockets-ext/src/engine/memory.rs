@@ -190,3 +190,60 @@ const fn not_atomic(error: SpanError) -> AtomicError {
         SpanError::OutOfBounds { .. } => AtomicError::Access(AccessError::Bounds),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use uwarp_ddp::StreamId;
+
+    /// RFC 7306 s5.3 (X03): two connections, on a thread each as those of two workers are, and the program itself. The
+    /// threads do nothing else, so that their steps meet all the time.
+    #[test]
+    fn no_step_of_an_atomic_operation_comes_between_two_of_another() {
+        let each: u64 = if cfg!(miri) { 50 } else { 200_000 };
+        let domain = Domain::new();
+        let memory = crate::memory::Memory::zeroed(8).expect("a small buffer");
+        let region = domain
+            .register(memory, Rights::REMOTE_ATOMIC)
+            .expect("room");
+        let stag = region.stag().expect("in force");
+        // One adds to the lower half of the word, the other swaps the upper half for a greater one.
+        let add = |_| AtomicOperation::FetchAdd {
+            add: 1,
+            mask: 1 << 31,
+        };
+        let swap = |turn: u64| AtomicOperation::CompareSwap {
+            compare: turn << 32,
+            compare_mask: 0xffff_ffff << 32,
+            swap: (turn + 1) << 32,
+            swap_mask: 0xffff_ffff << 32,
+        };
+        let connection = |stream, operation: &dyn Fn(u64) -> AtomicOperation| {
+            let works = Works::default();
+            let peer = Peer {
+                domain: domain.id(),
+                stream: StreamId(stream),
+            };
+            let mut memory = EngineMemory {
+                domain: &domain,
+                peer,
+                works: &works,
+            };
+            for turn in 0..each {
+                let found = memory.atomic(stag, 0, &operation(turn));
+                assert!(found.is_ok());
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| connection(1, &add));
+            scope.spawn(|| connection(2, &swap));
+            for _ in 0..each {
+                let added = region.memory().fetch_add_u64(0, 1, Ordering::Relaxed);
+                assert!(added.is_ok());
+            }
+        });
+        let word = region.memory().load_u64(0, Ordering::Relaxed);
+        assert_eq!(word, Ok((each << 32) + 2 * each));
+    }
+}
