@@ -25,7 +25,7 @@ pub(crate) struct Connection {
     pub(crate) request: Option<Seen>,
     /// A Reply whose Request is still to come, and who has sent it.
     pub(crate) reply: Option<(usize, Seen)>,
-    /// Who has sent a Request that is none.
+    /// Who has sent a frame that is none.
     pub(crate) refused: Option<usize>,
     pub(crate) exchange: Exchange,
     /// Octets behind the Request have been told of.
@@ -95,6 +95,7 @@ impl Connection {
         }
         self.octets(who, sequence, segment.payload, out);
         self.pass_holes(out);
+        self.check_frame_fin(who, out);
         self.check_fin(who, out);
         if segment.rst {
             self.finish(out);
@@ -180,7 +181,7 @@ impl Connection {
     pub(crate) fn leftovers(&self, who: usize) -> Vec<String> {
         let unanswered = self.exchange.unanswered(self.role(who));
         match &self.halves[who].stage {
-            Stage::Held(held) if self.request.is_some() => {
+            Stage::Held(held) if self.request.is_some() && self.refused.is_none() => {
                 let behind = held.behind();
                 vec![format!(
                     "no Reply is in the capture; {behind} octets not read"

@@ -275,13 +275,15 @@ fn check_headers(message: &Terminate, faults: &mut Vec<Fault>) {
             format!("a Terminate {} carries headers of a segment", message.code),
         ));
     }
-    if layer == 1 && !carries_ddp {
+    // A segment too short for a header has none to quote (G1).
+    let headless = layer == 1 && etype == 0;
+    if layer == 1 && !carries_ddp && !headless {
         faults.push((
             Rule::R08,
             format!("a Terminate {} carries no DDP header", message.code),
         ));
     }
-    if carries_ddp != message.segment_len.is_some() && !must_not {
+    if carries_ddp != message.segment_len.is_some() && !must_not && !headless {
         faults.push((
             Rule::R08,
             "a Terminate has only one of segment length and DDP header".to_owned(),

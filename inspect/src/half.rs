@@ -91,7 +91,9 @@ impl Half {
             Stage::Open(open) => open.front().wrapping_add(open.held() as u32),
             Stage::Held(_) | Stage::Done => return false,
         };
-        self.has_reached(seen.wrapping_add(1))
+        // A FIN has a sequence number, too.
+        let fin = u32::from(self.fin == Some(seen));
+        self.has_reached(seen.wrapping_add(1 + fin))
     }
 
     /// Whether octets that the other end has had are not in the capture, not even out of order.

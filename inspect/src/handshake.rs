@@ -103,6 +103,19 @@ impl Connection {
         }
     }
 
+    /// Whether a direction ends inside a startup frame.
+    pub(crate) fn check_frame_fin(&mut self, who: usize, out: &mut Output<'_>) {
+        let half = &self.halves[who];
+        let Stage::Seek(seek) = &half.stage else {
+            return;
+        };
+        let ended = half.fin == Some(seek.next());
+        if let Some(kind) = seek.partial_frame().filter(|_| ended) {
+            let error = StartupError::Truncated;
+            self.refuse(who, kind, error, seek.position(), out);
+        }
+    }
+
     /// There is nothing to understand in a direction.
     pub(crate) fn nothing(&mut self, who: usize, out: &mut Output<'_>) {
         self.halves[who].stage = Stage::Done;
@@ -121,11 +134,9 @@ impl Connection {
         self.take_role(who, kind);
         self.faults(who, position, vec![startup::refusal(kind, error)], out);
         self.halves[who].stage = Stage::Done;
-        if kind == FrameKind::Request {
-            self.refused = Some(who);
-            if let Some((other, _)) = self.reply {
-                self.answers_nothing(other, out);
-            }
+        self.refused = Some(who);
+        if let Some((other, _)) = self.reply.as_ref().filter(|_| kind == FrameKind::Request) {
+            self.answers_nothing(*other, out);
         }
         self.give_up_pending(who, out);
     }
@@ -255,8 +266,13 @@ impl Connection {
             }
         } else if !self.hasty {
             self.hasty = true;
-            let text = format!("{behind} octets behind the Request, before the Reply");
-            self.fault(who, 0, Rule::U21, &text, out);
+            if self.refused == Some(1 - who) {
+                let text = "FPDUs although the Reply is improper";
+                self.fault(who, 0, Rule::U15, text, out);
+            } else {
+                let text = format!("{behind} octets behind the Request, before the Reply");
+                self.fault(who, 0, Rule::U21, &text, out);
+            }
         }
     }
 
@@ -268,7 +284,8 @@ impl Connection {
             && match &other.stage {
                 Stage::Silent => other.has_unseen(),
                 Stage::Seek(seek) => other.has_unseen() || !seek.is_at_start(),
-                Stage::Held(_) | Stage::Open(_) | Stage::Done => true,
+                Stage::Held(_) | Stage::Open(_) => true,
+                Stage::Done => self.refused.is_none(),
             }
     }
 

@@ -12,7 +12,7 @@ use crate::guess::{self, Framing};
 use crate::half::{PATIENCE, Stage};
 use crate::messages::Outcome;
 use crate::open::{Open, Start, WINDOW};
-use crate::record::{FpduInfo, What};
+use crate::record::{FpduInfo, HeaderInfo, What};
 use crate::rule::Rule;
 use crate::seek::{Piece, Seek};
 use crate::segment;
@@ -158,9 +158,13 @@ impl Connection {
         let payload = u32::from(arrival.ulpdu_len).saturating_sub(header_len as u32);
         let (head, body) = arrival.head.split_at(header_len.min(arrival.head.len()));
         let opcode = info.map(|_| Control(arrival.head[1]).opcode());
-        let control =
-            opcode.and_then(|opcode| control::read(opcode, body, payload as usize, &mut faults));
+        // In a segment of the wrong kind, the body is not where it should be.
+        let misplaced = faults.iter().any(|(rule, _)| *rule == Rule::R03);
+        let control = opcode
+            .filter(|_| !misplaced)
+            .and_then(|opcode| control::read(opcode, body, payload as usize, &mut faults));
         if opcode == Some(Opcode::TERMINATE)
+            && !misplaced
             && let Some(message) = Terminate::parse(body)
         {
             let other = &self.halves[1 - who];
@@ -180,7 +184,14 @@ impl Connection {
                 .sent
                 .note(head, body, arrival.ulpdu_len, is_read);
         }
-        let outcome = match (&mut self.halves[who].stage, &info) {
+        // A message that can be read is whole, whatever L says.
+        let last = info.is_some_and(|info| info.last) || control.is_some();
+        if last && let Some(info) = info.filter(|info| !info.last) {
+            let text = format!("a {} is whole, and L is clear", info.operation);
+            faults.push((Rule::D07, text));
+        }
+        let tracked = info.map(|info| HeaderInfo { last, ..info });
+        let outcome = match (&mut self.halves[who].stage, &tracked) {
             (Stage::Open(open), Some(info)) => {
                 open.messages
                     .segment(arrival.position, info, payload, &mut faults)

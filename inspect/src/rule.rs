@@ -56,10 +56,12 @@ rules! {
     U08,
     /// The revision is none that is known.
     U09,
-    /// PD_Length is above 512.
+    /// PD_Length is above 512, or the connection ends before there were so many octets.
     U10,
     /// A Reply to what is no proper Request, or to none at all.
     U12,
+    /// The initiator goes on although the Reply is improper.
+    U15,
     /// The responder sends an FPDU before it has had one.
     U18,
     /// Both ends have the same role.

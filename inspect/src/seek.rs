@@ -186,6 +186,12 @@ impl Seek {
         }
     }
 
+    /// The startup frame of which there is a beginning, but not all.
+    pub(crate) fn partial_frame(&self) -> Option<FrameKind> {
+        let (at, kind) = find_key(&self.octets).filter(|_| !self.is_lost())?;
+        (at == 0).then_some(kind)
+    }
+
     /// Sequence number of the octet that is due.
     pub(crate) fn next(&self) -> u32 {
         self.sequence.wrapping_add(self.octets.len() as u32)

@@ -31,7 +31,7 @@ pub(crate) struct Seen {
 pub(crate) fn refusal(kind: FrameKind, error: StartupError) -> Fault {
     let rule = match (error, kind) {
         (StartupError::Revision { .. }, _) => Rule::U09,
-        (StartupError::PrivateDataTooLong { .. }, _) => Rule::U10,
+        (StartupError::PrivateDataTooLong { .. } | StartupError::Truncated, _) => Rule::U10,
         (StartupError::EnhancedDataMissing { .. }, _) => Rule::E04,
         (StartupError::Role { .. }, _) => Rule::U20,
         (_, FrameKind::Request) => Rule::U04,

@@ -127,7 +127,7 @@ fn a_file_may_end_anywhere() {
 #[test]
 fn what_is_no_capture_is_told_with_a_remedy() {
     let text = |file: &[u8]| dump(file).unwrap_err().to_string();
-    let garbage: Vec<u8> = (0..5000u32).map(|at| (at * at >> 3) as u8).collect();
+    let garbage: Vec<u8> = (0..5000u32).map(|at| ((at * at) >> 3) as u8).collect();
     for file in [
         &garbage[..],
         b"just a text file, much longer than 24 octets",

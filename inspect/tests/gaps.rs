@@ -386,7 +386,7 @@ fn other_connections_are_left_alone() {
         web.send(R, &[turn; 1400]);
         // Its beginning is not in the capture, so it might be anything.
         let noise: Vec<u8> = (0..1400u32)
-            .map(|at| (at * at * 31 >> 5) as u8 ^ turn)
+            .map(|at| ((at * at * 31) >> 5) as u8 ^ turn)
             .collect();
         stranger.send(R, &noise);
     }

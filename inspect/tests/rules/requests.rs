@@ -24,6 +24,13 @@ pub(crate) const CASES: &[Case] = &[
         let body = read_body(0, 8, 0);
         talk.say(I, &request(Opcode::READ_REQUEST, 1, &body[..27]));
     }),
+    ("a Read Request without L", |talk| {
+        begun(talk);
+        talk.breaks(Rule::D07, I);
+        talk.say(I, &with(read(1, 0, 8), 0, 0x01));
+        talk.say(R, &response(0, &[1; 8]));
+        talk.say(I, &read(2, 0, 8));
+    }),
     ("a Read Response without a request", |talk| {
         begun(talk);
         talk.breaks(Rule::R16, R);

@@ -71,6 +71,25 @@ pub(crate) const CASES: &[Case] = &[
         octets.resize(20 + 513, 0);
         talk.send(I, &octets);
     }),
+    ("a FIN inside a Request", |talk| {
+        let octets = request().encode().unwrap();
+        talk.send(I, &octets[..23]);
+        talk.breaks(Rule::U10, I);
+        talk.fin(I);
+    }),
+    ("PD_Length beyond what comes", |talk| {
+        talk.frame(I, &request());
+        talk.send(R, &changed(&reply(), REVISION + 2, 5));
+        talk.breaks(Rule::U10, R);
+        talk.fin(R);
+    }),
+    ("an FPDU after an improper Reply", |talk| {
+        talk.frame(I, &request());
+        talk.breaks(Rule::U09, R);
+        talk.send(R, &changed(&reply(), REVISION, 3));
+        talk.breaks(Rule::U15, I);
+        talk.say(I, &send(1, b"all the same"));
+    }),
     ("a Reply before the Request", |talk| {
         talk.breaks(Rule::U12, R);
         talk.frame(R, &reply());
