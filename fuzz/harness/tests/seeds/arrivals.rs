@@ -40,14 +40,14 @@ impl Arriving {
     /// An FPDU whose ULPDU has `len` octets, fewer than 60,000.
     fn long(mut self, len: u16) -> Self {
         let [high, low] = len.to_be_bytes();
-        self.parts.push(vec![5, 0x5a, high, low]);
+        self.parts.push(vec![5, 0x5a, 0, high, low]);
         self
     }
 
     /// `count` FPDUs of `len` octets.
     fn many(mut self, count: u16, len: u8) -> Self {
         let [high, low] = count.to_be_bytes();
-        self.parts.push(vec![6, len, high, low]);
+        self.parts.push(vec![6, len, 0, high, low]);
         self
     }
 
