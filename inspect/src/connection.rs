@@ -18,7 +18,8 @@ pub(crate) struct Connection {
     pub(crate) number: Option<u32>,
     /// Time of its last packet.
     pub(crate) seen: u64,
-    ends: [String; 2],
+    /// Address and port of each.
+    pub(crate) ends: [String; 2],
     pub(crate) halves: [Half; 2],
     /// Which end is the initiator.
     pub(crate) initiator: Option<usize>,

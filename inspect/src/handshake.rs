@@ -157,7 +157,7 @@ impl Connection {
         self.identify(out);
         let kind = seen.frame.kind;
         self.take_role(who, kind);
-        let what = What::Frame(startup::describe(&seen.frame));
+        let what = What::Frame(startup::describe(&seen.frame, &self.ends[who]));
         self.tell(who, position, what, out);
         let mut faults = Vec::new();
         startup::check(&seen, &mut faults);

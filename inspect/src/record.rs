@@ -85,6 +85,8 @@ pub enum What {
 pub struct FrameInfo {
     /// `Request` or `Reply`.
     pub frame: String,
+    /// Address and port of the end that sent it: who is the initiator, who the responder.
+    pub source: String,
     /// Rev.
     pub revision: u8,
     /// M.

@@ -231,12 +231,14 @@ impl Seek {
         if self.is_lost() {
             return self.guess(last);
         }
-        if let Some((at, kind)) = find_key(&self.octets) {
+        while let Some((at, kind)) = find_key(&self.octets) {
             self.discard(at);
-            if let Some(found) = self.frame(kind) {
-                return Some(found);
+            match self.frame(kind) {
+                None => return last.then_some(Found::Nothing),
+                // Behind some other talk, it may be a mention of the key.
+                Some(Found::Refused { .. }) if self.before > 0 => self.discard(KEY_LEN),
+                found => return found,
             }
-            return last.then_some(Found::Nothing);
         }
         if self.basis == Basis::Middle {
             return self.guess(last);

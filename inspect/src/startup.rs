@@ -60,9 +60,10 @@ fn words(frame: &Frame) -> Option<WordsInfo> {
     })
 }
 
-/// What a frame says.
-pub(crate) fn describe(frame: &Frame) -> FrameInfo {
+/// What a frame of `source` says.
+pub(crate) fn describe(frame: &Frame, source: &str) -> FrameInfo {
     FrameInfo {
+        source: source.to_owned(),
         frame: frame.kind.to_string(),
         revision: frame.revision,
         markers: frame.markers,

@@ -41,7 +41,13 @@ impl fmt::Display for Line<'_> {
 }
 
 fn frame(f: &mut fmt::Formatter<'_>, frame: &FrameInfo) -> fmt::Result {
-    write!(f, "frame {} revision {}", frame.frame, frame.revision)?;
+    let FrameInfo {
+        frame: name,
+        source,
+        revision,
+        ..
+    } = frame;
+    write!(f, "frame {name} from {source} revision {revision}")?;
     let flags = [
         (frame.markers, "M"),
         (frame.crc, "C"),

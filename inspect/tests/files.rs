@@ -29,7 +29,13 @@ fn talk(wrap: Wrap, six: bool) -> Talk {
 /// What the dump of such a connection holds, but for the connection's addresses.
 fn gist(lines: &[Value]) -> Vec<Value> {
     let others = lines.iter().filter(|line| line["kind"] != "connection");
-    others.cloned().collect()
+    others
+        .cloned()
+        .map(|mut line| {
+            line["source"] = Value::Null;
+            line
+        })
+        .collect()
 }
 
 fn check(summary: &Summary) {
@@ -99,6 +105,26 @@ fn every_link_type_gives_the_same() {
                 .1,
         );
     }
+}
+
+/// Sections one after another, of other byte orders and units of time, each with interfaces of its own.
+#[test]
+fn a_file_may_have_several_sections() {
+    let talk = talk(Wrap::Ethernet, false);
+    let (first, second) = talk.packets.split_at(3);
+    let mut file = Vec::new();
+    for (packets, big_endian) in [(first, false), (second, true)] {
+        let format = Format {
+            ng: true,
+            big_endian,
+            nanoseconds: big_endian,
+        };
+        file.extend(format.write(ETHERNET, 1 << 18, packets));
+    }
+    let (lines, summary) = dump(&file).unwrap();
+    check(&summary);
+    let last = of_kind(&lines, "fpdu")[1]["time"].as_u64().unwrap();
+    assert_eq!(last, talk.packets.last().unwrap().0);
 }
 
 /// A file that ends anywhere: what is before is told, and that it ends.

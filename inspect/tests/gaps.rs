@@ -383,6 +383,10 @@ fn other_connections_are_left_alone() {
     let mut stranger = Talk::silent(3);
     for turn in 0..40u8 {
         web.send(I, b"GET / HTTP/1.1\r\nHost: MPA ID Req Frame\r\n\r\n");
+        web.send(
+            R,
+            b"The Key is \"MPA ID Rep Frame\", and then come the flags.",
+        );
         web.send(R, &[turn; 1400]);
         // Its beginning is not in the capture, so it might be anything.
         let noise: Vec<u8> = (0..1400u32)

@@ -164,3 +164,7 @@ session off off --no-crc
 for len in 1 400 508 1000 1400; do
     session on on --markers --len "$len"
 done
+
+# Our own decoder has to see the same as tshark, FPDU by FPDU.
+echo "uwarp dump"
+UWARP_CAPTURES=$captures CI=true cargo test --quiet -p uwarp-inspect --test captures fresh -- --nocapture
