@@ -73,7 +73,7 @@ enum Reference<'a> {
         path: &'a str,
         item: Option<&'a str>,
     },
-    /// `path::test`.
+    /// `path::test`; in a script, a function that it calls.
     Test { path: &'a str, name: &'a str },
 }
 
@@ -113,7 +113,12 @@ impl<'a> Reference<'a> {
                 (!known).then(|| format!("there is no {item} in {path}"))
             }
             Self::Test { name, .. } => {
-                (!has_test(&source(), name)).then(|| format!("there is no test {name} in {path}"))
+                let known = if path.ends_with(".sh") {
+                    calls(&source(), name)
+                } else {
+                    has_test(&source(), name)
+                };
+                (!known).then(|| format!("there is no test {name} in {path}"))
             }
         }
     }
@@ -139,6 +144,12 @@ fn has_test(source: &str, name: &str) -> bool {
         above.any(|line| *line == "#[test]")
     };
     (0..lines.len()).any(|at| lines[at].starts_with(&head) && marked(at))
+}
+
+/// Whether the script `source` has a function `name`, and calls it without condition.
+fn calls(source: &str, name: &str) -> bool {
+    let has = |what: &str| source.lines().any(|line| line.starts_with(what));
+    has(&format!("{name}() {{")) && has(&format!("{name} "))
 }
 
 /// What is wrong with the row of a requirement.
@@ -317,6 +328,9 @@ fn what_is_wrong_is_found() {
     let test = "`mpa/src/crc.rs::appending_equals_one_pass`";
     let good = ["F01", "s1", "MUST", "something", place, test, "met"];
     assert_eq!(problems(&good), Vec::<String>::new());
+    let mut script = good;
+    script[5] = "`tests/tshark/check.sh::alignment`";
+    assert_eq!(problems(&script), Vec::<String>::new());
     for (cell, wrong) in [
         (1, ""),
         (2, "PERHAPS"),
@@ -329,6 +343,8 @@ fn what_is_wrong_is_found() {
         (5, "`mpa/src/nowhere.rs::appending_equals_one_pass`"),
         (5, "`mpa/src/crc.rs::appending_equals`"),
         (5, "`mpa/src/crc.rs::to_wire`"),
+        (5, "`tests/tshark/check.sh::align`"),
+        (5, "`tests/tshark/check.sh::capture`"),
         (5, place),
         (6, "almost"),
         (6, "open"),
