@@ -180,6 +180,47 @@ fn single_octets_wait_for_credits_and_then_go_together() {
     assert_eq!(pair.ends[1].read, 1000);
 }
 
+/// The grants that nothing proves to be fetched use up all that is kept back for them, and none of the messages
+/// that the sender may still send can prove anything.
+#[test]
+fn a_sender_that_waits_for_credits_gets_them_without_a_proof() {
+    let config = Config {
+        receive_ring: 200,
+        credits: 16,
+        ..Config::default()
+    };
+    let mut pair = Pair::new([config, config]);
+    assert_eq!(pair.ends[0].write(100), 100);
+    pair.drain();
+    for _ in 0..13 {
+        assert_eq!(pair.ends[0].write(1), 1);
+        pair.settle();
+    }
+    assert_eq!(pair.ends[1].stream.readable(), 100..112);
+    pair.drain();
+    assert_eq!(pair.ends[1].read, 113);
+}
+
+#[test]
+fn grants_find_room_in_a_send_queue_full_of_data() {
+    let config = Config {
+        send_queue: 8,
+        receive_ring: 2000,
+        ..Config::default()
+    };
+    let mut pair = Pair::new([config, config]);
+    pair.settle();
+    pair.ends[1].write(1000);
+    pair.settle();
+    // Nothing completes at the reader from here on, and it has more to send than its queue takes.
+    for _ in 0..10 {
+        assert_eq!(pair.ends[0].write(1), 1);
+    }
+    let before = pair.ends[0].stream.outstanding();
+    assert_eq!(pair.read(0, 1000), 1000);
+    assert_eq!(pair.ends[0].stream.outstanding(), before + 2);
+}
+
 #[test]
 fn a_program_that_reads_nothing_gets_no_more_than_its_ring() {
     let config = Config {

@@ -54,12 +54,19 @@ impl Mixed {
     }
 
     fn drain(&mut self) {
+        let mut idle_rounds = 0;
         loop {
+            assert!(idle_rounds < 10, "the streams are stuck");
             self.settle();
             self.theirs.poll();
             let read = self.ours.read(usize::MAX >> 1, THEIRS) + self.theirs.recv(usize::MAX, OURS);
-            if read == 0 && self.theirs_is_idle() {
-                return;
+            if read == 0 {
+                if self.theirs_is_idle() {
+                    return;
+                }
+                idle_rounds += 1;
+            } else {
+                idle_rounds = 0;
             }
         }
     }
