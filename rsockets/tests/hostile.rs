@@ -470,7 +470,7 @@ fn attack() -> impl Strategy<Value = Attack> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever a peer sends, an end stays within its sizes, writes only where it was told to, and says
     /// nothing more after the first broken rule.

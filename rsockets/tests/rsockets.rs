@@ -101,7 +101,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever the programs do, and however long rsockets' program looks away, every octet arrives and no Send of
     /// ours finds it without a receive.
