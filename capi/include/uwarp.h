@@ -604,7 +604,8 @@ int uwarp_queue_wait(uwarp_queue queue,
 
 /**
  * A descriptor that is readable while completions wait, for poll(2), select(2) and epoll(7). It is the library's: do
- * not read from it and do not close it; poll until there is nothing more. It is there as long as the handle.
+ * not read from it and do not close it. It may be readable when there is none: poll until there is nothing more, and only
+ * then wait for it. It is there as long as the handle.
  */
 int uwarp_queue_descriptor(uwarp_queue queue);
 

@@ -14,6 +14,9 @@ static EPOCH: AtomicU32 = AtomicU32::new(0);
 /// Leaked, so that it outlives every thread; null until it is needed.
 static TABLES: AtomicPtr<Tables> = AtomicPtr::new(std::ptr::null_mut());
 
+/// The parent's tables. Nobody uses them, but what they hold is not lost.
+static STALE: AtomicPtr<Tables> = AtomicPtr::new(std::ptr::null_mut());
+
 static PREPARE: Once = Once::new();
 
 pub(crate) fn epoch() -> u32 {
@@ -53,5 +56,6 @@ fn prepare() {
 /// Runs in the child of every fork, in the only thread that is left.
 extern "C" fn in_child() {
     EPOCH.fetch_add(1, Ordering::Relaxed);
-    TABLES.store(std::ptr::null_mut(), Ordering::Release);
+    let parents = TABLES.swap(std::ptr::null_mut(), Ordering::AcqRel);
+    STALE.store(parents, Ordering::Release);
 }

@@ -85,6 +85,13 @@ pub(crate) unsafe fn text<'a>(pointer: *const c_char) -> Outcome<&'a str> {
         .map_err(|_| Failure::invalid("a text that is not UTF-8"))
 }
 
+/// The octets of a place, all zero.
+pub(crate) fn zeroed(room: &mut [MaybeUninit<u8>]) -> &mut [u8] {
+    room.fill(MaybeUninit::new(0));
+    // SAFETY: it is the same slice, of which every octet has just been set.
+    unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len()) }
+}
+
 /// Copies as many octets as there is room for, and returns how many there are.
 pub(crate) fn give(octets: &[u8], room: &mut [MaybeUninit<u8>]) -> Outcome<c_int> {
     for (place, octet) in room.iter_mut().zip(octets) {
@@ -130,18 +137,32 @@ mod tests {
         } else {
             word
         };
-        // SAFETY: null and what is not aligned are refused before they are used; an empty list is not looked at.
-        unsafe {
-            assert_eq!(errno(elements::<u8>(std::ptr::null(), 1)), libc::EFAULT);
-            assert_eq!(elements::<u8>(std::ptr::null(), 0).ok(), Some(&[][..]));
-            assert_eq!(errno(elements(odd, 1)), libc::EINVAL);
-            assert_eq!(errno(elements(octets.as_ptr(), usize::MAX)), libc::EINVAL);
-            assert_eq!(errno(place::<u64>(std::ptr::null_mut())), libc::EFAULT);
-            assert_eq!(errno(value(odd)), libc::EINVAL);
-            assert_eq!(errno(text(std::ptr::null())), libc::EFAULT);
-            assert_eq!(errno(text(c"\xff".as_ptr())), libc::EINVAL);
-            assert_eq!(text(c"good".as_ptr()).ok(), Some("good"));
-        }
+        assert_eq!(list::<u8>(std::ptr::null(), 1), libc::EFAULT);
+        assert_eq!(list::<u8>(std::ptr::null(), 0), 0);
+        assert_eq!(list(odd, 1), libc::EINVAL);
+        assert_eq!(list(octets.as_ptr(), usize::MAX), libc::EINVAL);
+        assert_eq!(list(octets.as_ptr(), octets.len()), 0);
+        assert_eq!(one::<u64>(std::ptr::null()), libc::EFAULT);
+        assert_eq!(one(odd), libc::EINVAL);
+        assert_eq!(words(std::ptr::null()), Err(libc::EFAULT));
+        assert_eq!(words(c"\xff".as_ptr()), Err(libc::EINVAL));
+        assert_eq!(words(c"good".as_ptr()), Ok("good".to_owned()));
+    }
+
+    fn list<T>(pointer: *const T, count: usize) -> i32 {
+        // SAFETY: only pointers that are refused, and one to an array with its length, come here.
+        errno(unsafe { elements(pointer, count) })
+    }
+
+    fn one<T>(pointer: *const T) -> i32 {
+        // SAFETY: only pointers that are refused come here.
+        errno(unsafe { value(pointer) })
+    }
+
+    fn words(pointer: *const c_char) -> Result<String, i32> {
+        // SAFETY: only null and literals of C come here.
+        let text = unsafe { text(pointer) };
+        text.map(str::to_owned).map_err(|failure| failure.errno)
     }
 
     fn given(text: &str, size: usize) -> (c_int, Vec<u8>) {

@@ -66,6 +66,14 @@ fn wrong_use_is_an_error_and_nothing_else() {
 }
 
 #[test]
+fn sockets_and_queues_of_the_programs_own() {
+    let installed = Installed::new();
+    let program = installed.compile(&room().join("tests/descriptors.c"), Kind::Shared, &[]);
+    run(&mut installed.command(&program));
+    run_with_valgrind(&installed, &program);
+}
+
+#[test]
 fn the_header_is_good_in_cpp() {
     if !has("c++") {
         eprintln!("no C++ compiler here: not tried");
@@ -80,7 +88,14 @@ fn the_header_is_good_in_cpp() {
     .expect("it can be written");
     let program = installed.path("header");
     run(Command::new("c++")
-        .args(["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
+        .args([
+            "-std=c++11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pedantic",
+            "-I",
+        ])
         .arg(installed.path("include"))
         .arg("-L")
         .arg(installed.path("lib"))
@@ -120,9 +135,16 @@ fn what_is_installed_is_what_pkg_config_says() {
         assert!(installed.path(file).exists(), "{file} was not installed");
     }
     let file = fs::read_to_string(installed.path("lib/pkgconfig/uwarp.pc")).expect("it is there");
-    let prefix = installed.path("").to_string_lossy().trim_end_matches('/').to_owned();
+    let prefix = installed
+        .path("")
+        .to_string_lossy()
+        .trim_end_matches('/')
+        .to_owned();
     assert!(file.contains(&format!("prefix={prefix}\n")), "{file}");
-    assert!(file.contains(&format!("Version: {}\n", env!("CARGO_PKG_VERSION"))), "{file}");
+    assert!(
+        file.contains(&format!("Version: {}\n", env!("CARGO_PKG_VERSION"))),
+        "{file}"
+    );
     let Some(flags) = installed.pkg_config(&["--cflags", "--libs"]) else {
         eprintln!("no pkg-config here: not tried");
         return;

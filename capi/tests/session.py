@@ -112,7 +112,9 @@ def serve(listener, domain):
 
     lasting_octets = (c_uint8 * (OCTETS + LENGTH))()
     lasting = register(domain, lasting_octets, REMOTE_READ | REMOTE_WRITE | REMOTE_ATOMIC)
-    brief = register(domain, (c_uint8 * 8)(), REMOTE_WRITE | REMOTE_INVALIDATE, socket)
+    # Python frees what nobody names; the library only knows the address.
+    brief_octets = (c_uint8 * 8)()
+    brief = register(domain, brief_octets, REMOTE_WRITE | REMOTE_INVALIDATE, socket)
     outbox_octets = ctypes.create_string_buffer(described(lasting) + described(brief), 32)
     outbox = register(domain, outbox_octets, 0)
     post(uwarp.uwarp_post_send, socket, 10, listed((outbox, 0, 32)), c_uint32(0), c_uint32(0))
@@ -140,10 +142,11 @@ def use_everything(socket, domain):
     post(uwarp.uwarp_post_receive, socket, 1, listed((inbox, 0, 32)))
     post(uwarp.uwarp_post_send, socket, 2, listed((hello, 0, 5)), c_uint32(0), c_uint32(0))
     succeeded(socket, 2, SEND)
-    # The descriptor is one for the program's own loop.
-    assert select.select([ok(uwarp.uwarp_completion_descriptor(socket))], [], [], WAIT_MS / 1000)[0]
+    # The descriptor is one for the program's own loop. It may be readable once too often.
     completion = Completion()
-    assert ok(uwarp.uwarp_poll(socket, byref(completion), c_size_t(1))) == 1 and completion.id == 1
+    while ok(uwarp.uwarp_poll(socket, byref(completion), c_size_t(1))) == 0:
+        assert select.select([ok(uwarp.uwarp_completion_descriptor(socket))], [], [], WAIT_MS / 1000)[0]
+    assert (completion.id, completion.status, completion.length) == (1, 0, 32), completion.status
     lasting, brief, octets, word = Remote(), Remote(), Remote(), Remote()
     ok(uwarp.uwarp_remote_unpack(description, byref(lasting)))
     ok(uwarp.uwarp_remote_unpack(byref(description, 16), byref(brief)))

@@ -19,12 +19,14 @@ const PAGES: [(&str, &[(char, usize)]); 6] = [
 const GAPS: usize = 24;
 
 /// Directories of the tree; what stands in backticks and begins with one of them is a reference.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 11] = [
     "mpa",
     "ddp",
     "rdmap",
     "stream",
     "sockets-ext",
+    "rsockets",
+    "capi",
     "cli",
     "tests",
     "fuzz",

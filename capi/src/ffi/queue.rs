@@ -125,7 +125,8 @@ pub unsafe extern "C" fn uwarp_queue_wait(
 }
 
 /// A descriptor that is readable while completions wait, for poll(2), select(2) and epoll(7). It is the library's: do
-/// not read from it and do not close it; poll until there is nothing more. It is there as long as the handle.
+/// not read from it and do not close it. It may be readable when there is none: poll until there is nothing more, and only
+/// then wait for it. It is there as long as the handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn uwarp_queue_descriptor(queue: uwarp_queue) -> c_int {
     border(|| Ok(tables().queues.get(queue)?.descriptor()?.as_raw_fd()))

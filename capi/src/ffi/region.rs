@@ -195,9 +195,16 @@ pub unsafe extern "C" fn uwarp_region_read(
         let region = tables().regions.get(region)?;
         // SAFETY: the caller lends so many octets.
         let out = unsafe { raw::places(out.cast::<u8>(), length) }?;
-        out.fill(std::mem::MaybeUninit::new(0));
-        // SAFETY: all octets have just been set.
-        let out = unsafe { out.assume_init_mut() };
+        // Nothing is changed unless all can be read.
+        let fits = offset
+            .checked_add(length as u64)
+            .is_some_and(|end| end <= region.region.len() as u64);
+        if !fits {
+            let size = region.region.len();
+            let text = format!("{length} octets at {offset} are not inside a region of {size}");
+            return Err(Failure::new(libc::ERANGE, text));
+        }
+        let out = raw::zeroed(out);
         region.region.read_at(offset, out)?;
         Ok(0)
     })
