@@ -505,6 +505,20 @@ mod tests {
     }
 
     #[test]
+    fn memory_of_somebody_else_is_registered_as_any_other() {
+        let mut octets = [7u8; 32];
+        // SAFETY: the array outlives the region, and is not used before that is deregistered.
+        let memory = unsafe { RegionMemory::from_raw(octets.as_mut_ptr(), octets.len()) };
+        let region = Domain::new()
+            .register_raw(memory.unwrap(), Rights::REMOTE_READ, None)
+            .unwrap();
+        assert!(region.remote().is_some());
+        region.write_at(30, &[1, 2]).unwrap();
+        assert!(region.deregister().unwrap().is_empty());
+        assert_eq!(octets[29..], [7, 1, 2]);
+    }
+
+    #[test]
     fn renewing_changes_the_stag() {
         let region = Domain::new()
             .register(vec![0u8; 8], Rights::REMOTE_WRITE)
