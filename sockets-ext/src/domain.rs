@@ -78,7 +78,25 @@ impl Domain {
         memory: impl Into<Memory>,
         rights: Rights,
     ) -> Result<Region, RegisterError> {
-        self.register_scoped(memory.into(), rights, Scope::Domain)
+        let memory = RegionMemory::new(memory.into());
+        self.register_scoped(memory, rights, Scope::Domain)
+    }
+
+    /// As [`register`](Self::register), for memory that somebody else owns
+    /// ([`RegionMemory::from_raw`]). With `only` given, only that socket's peer can reach it, as
+    /// [`register_for`](Self::register_for) says. What [`Region::deregister`] gives back is then empty: that
+    /// it succeeds says that nothing refers to the memory any more.
+    ///
+    /// # Errors
+    /// When the domain's table is full, or the socket is of another domain.
+    pub fn register_raw(
+        &self,
+        memory: RegionMemory,
+        rights: Rights,
+        only: Option<&Socket>,
+    ) -> Result<Region, RegisterError> {
+        let scope = self.scope(only)?;
+        self.register_scoped(memory, rights, scope)
     }
 
     /// As [`register`](Self::register), but only the peer of `socket` can reach it
@@ -92,19 +110,25 @@ impl Domain {
         memory: impl Into<Memory>,
         rights: Rights,
     ) -> Result<Region, RegisterError> {
-        if !self.is(socket.domain()) {
-            return Err(RegisterError::OtherDomain);
+        let scope = self.scope(Some(socket))?;
+        self.register_scoped(RegionMemory::new(memory.into()), rights, scope)
+    }
+
+    fn scope(&self, only: Option<&Socket>) -> Result<Scope, RegisterError> {
+        match only {
+            None => Ok(Scope::Domain),
+            Some(socket) if self.is(socket.domain()) => Ok(Scope::Stream(socket.stream_id())),
+            Some(_) => Err(RegisterError::OtherDomain),
         }
-        self.register_scoped(memory.into(), rights, Scope::Stream(socket.stream_id()))
     }
 
     fn register_scoped(
         &self,
-        memory: Memory,
+        memory: RegionMemory,
         rights: Rights,
         scope: Scope,
     ) -> Result<Region, RegisterError> {
-        let memory = Arc::new(RegionMemory::new(memory));
+        let memory = Arc::new(memory);
         let ticket = Ticket::none();
         self.issue(&ticket, &memory, rights, scope)?;
         Ok(Region {
@@ -529,6 +553,20 @@ mod tests {
         assert_eq!((refused.uses, refused.region.stag()), (1, None));
         drop(sge);
         assert!(refused.region.deregister().is_ok());
+    }
+
+    #[test]
+    fn memory_of_somebody_else_is_registered_as_any_other() {
+        let mut octets = [7u8; 32];
+        // SAFETY: the array outlives the region, and is not used before that is deregistered.
+        let memory = unsafe { RegionMemory::from_raw(octets.as_mut_ptr(), octets.len()) };
+        let region = Domain::new()
+            .register_raw(memory.unwrap(), Rights::REMOTE_READ, None)
+            .unwrap();
+        assert!(region.remote().is_some());
+        region.write_at(30, &[1, 2]).unwrap();
+        assert!(region.deregister().unwrap().is_empty());
+        assert_eq!(octets[29..], [7, 1, 2]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const GAPS: usize = 24;
 const TRAPS: usize = 24;
 
 /// Directories of the tree; what stands in backticks and begins with one of them is a reference.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 13] = [
     "mpa",
     "ddp",
     "rdmap",
@@ -30,6 +30,8 @@ const ROOMS: [&str; 11] = [
     "sockets-ext",
     "inspect",
     "torment",
+    "rsockets",
+    "capi",
     "cli",
     "tests",
     "fuzz",
