@@ -213,13 +213,13 @@ impl Fpdu {
 
     /// Where in the buffer the octets `range` of the ULPDU are; see [`FpduLayout::ulpdu_spans`].
     #[must_use]
-    pub const fn spans(&self, range: Range<usize>) -> Spans {
+    pub fn spans(&self, range: Range<usize>) -> Spans {
         self.layout.ulpdu_spans(range)
     }
 
     /// The octets `range` of the ULPDU, as slices of `buf`: one without markers.
     #[must_use]
-    pub const fn octets<'a>(&self, buf: &'a [u8], range: Range<usize>) -> Octets<'a> {
+    pub fn octets<'a>(&self, buf: &'a [u8], range: Range<usize>) -> Octets<'a> {
         Octets {
             buf,
             spans: self.spans(range),

@@ -34,11 +34,8 @@ pub const LENGTH_LEN: usize = 2;
 /// Octets of content between two markers.
 const BETWEEN_MARKERS: usize = MARKER_PERIOD - MARKER_LEN;
 
-/// The most octets one FPDU can have on the wire, in a stream of either kind.
-pub const FPDU_MAX: usize = {
-    let (plain, marked) = (max_wire_len(false), max_wire_len(true));
-    if plain > marked { plain } else { marked }
-};
+/// The most octets one FPDU can have on the wire, in a stream of either kind: with markers there are fewer.
+pub const FPDU_MAX: usize = max_wire_len(false);
 
 /// The longest ULPDU that an FPDU of such a stream can hold, in octets.
 ///
@@ -177,13 +174,9 @@ impl FpduLayout {
     /// assert_eq!(spans, [10..12, 16..22]);
     /// ```
     #[must_use]
-    pub const fn ulpdu_spans(&self, range: Range<usize>) -> Spans {
-        let end = if range.end < self.ulpdu_len() {
-            range.end
-        } else {
-            self.ulpdu_len()
-        };
-        let start = if range.start < end { range.start } else { end };
+    pub fn ulpdu_spans(&self, range: Range<usize>) -> Spans {
+        let end = range.end.min(self.ulpdu_len());
+        let start = range.start.min(end);
         let content = LENGTH_LEN + start;
         Spans {
             wire: self.wire_offset(content),

@@ -15,6 +15,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::deframer::{Deframed, FPDUPTR_MASK, Fpdu, examine};
 use crate::error::FpduError;
@@ -53,8 +54,6 @@ pub struct Taken {
 struct Run {
     start: u64,
     end: u64,
-    /// Where the next FPDU of the run begins, if that is known.
-    next: Option<u64>,
     /// What looked like an FPDU here was none: nothing more is guessed before the hole closes.
     doubtful: bool,
 }
@@ -180,11 +179,9 @@ impl SegmentReceiver {
             return Err(error);
         }
         let taken = self.keep(sequence, octets);
-        if taken.new > 0 {
-            self.advance_front(arrivals)
-                .inspect_err(|error| self.broken = Some(*error))?;
-            self.look_behind_holes(arrivals);
-        }
+        self.advance_front(arrivals)
+            .inspect_err(|error| self.broken = Some(*error))?;
+        self.look_behind_holes(arrivals);
         Ok(taken)
     }
 
@@ -208,42 +205,37 @@ impl SegmentReceiver {
             return taken;
         }
         let end = start + kept as u64;
-        let touches = self
-            .runs
-            .iter()
-            .any(|run| run.start <= end && start <= run.end);
-        if !touches && self.runs.len() >= RUNS_MAX {
-            return Taken {
-                new: 0,
-                dropped: octets.len(),
-            };
+        let touched = self.touched(start, end);
+        if touched.is_empty() && self.runs.len() >= RUNS_MAX {
+            taken.dropped = octets.len();
+            return taken;
         }
         // First come, first kept: a repetition does not change what may have been validated.
         let mut position = start;
-        while position < end {
-            let covering = self
-                .runs
-                .iter()
-                .find(|run| run.start <= position && position < run.end);
-            if let Some(run) = covering {
-                position = run.end;
-                continue;
-            }
-            let next = self
-                .runs
-                .iter()
-                .map(|run| run.start)
-                .find(|&next| next > position);
-            let stop = next.unwrap_or(end).min(end);
-            self.store(
-                position,
-                &octets[(position - start) as usize..(stop - start) as usize],
-            );
-            taken.new += (stop - position) as usize;
-            position = stop;
+        for index in touched {
+            let run = self.runs[index];
+            taken.new += self.fill(position, run.start, start, octets);
+            position = run.end.min(end);
         }
+        taken.new += self.fill(position, end, start, octets);
         self.join(start, end);
         taken
+    }
+
+    /// The runs that overlap or touch `start..end`.
+    fn touched(&self, start: u64, end: u64) -> Range<usize> {
+        let first = self.runs.partition_point(|run| run.end < start);
+        let behind = self.runs.partition_point(|run| run.start <= end);
+        first..behind
+    }
+
+    /// Stores `from..to`, if there is such a range, of a segment that begins at `start`; returns how many octets
+    /// that is.
+    fn fill(&mut self, from: u64, to: u64, start: u64, octets: &[u8]) -> usize {
+        let len = to.saturating_sub(from) as usize;
+        let at = (from - start) as usize;
+        self.store(from, &octets[at..at + len]);
+        len
     }
 
     fn store(&mut self, position: u64, octets: &[u8]) {
@@ -256,18 +248,16 @@ impl SegmentReceiver {
 
     /// Adds `start..end` to the runs.
     fn join(&mut self, start: u64, end: u64) {
-        let first = self.runs.partition_point(|run| run.end < start);
-        let last = self.runs.partition_point(|run| run.start <= end);
+        let touched = self.touched(start, end);
+        let first = touched.start;
         let mut joined = Run {
             start,
             end,
-            next: None,
             doubtful: false,
         };
-        for run in self.runs.drain(first..last) {
+        for run in self.runs.drain(touched) {
             joined.start = joined.start.min(run.start);
             joined.end = joined.end.max(run.end);
-            joined.next = joined.next.or(run.next);
             joined.doubtful |= run.doubtful;
         }
         self.runs.insert(first, joined);
@@ -299,7 +289,6 @@ impl SegmentReceiver {
         self.front = front;
         self.runs.retain_mut(|run| {
             run.start = run.start.max(front);
-            run.next = run.next.filter(|&next| next >= front);
             run.start < run.end
         });
     }
@@ -311,18 +300,15 @@ impl SegmentReceiver {
             if run.doubtful || run.start == self.front {
                 continue;
             }
-            let Some(start) = self.earliest_start(&run) else {
-                continue;
-            };
-            let (next, sound) = self.walk(start, run.end, arrivals);
-            self.runs[index].next = sound.then_some(next);
-            self.runs[index].doubtful = !sound;
+            if let Some(start) = self.start_by_marker(&run) {
+                self.runs[index].doubtful = !self.walk(start, run.end, arrivals);
+            }
         }
     }
 
-    /// Hands on the whole FPDUs from `start` on. Returns where it stopped, and whether everything was
-    /// in order so far.
-    fn walk(&mut self, start: u64, end: u64, arrivals: &mut impl Arrivals) -> (u64, bool) {
+    /// Hands on the whole FPDUs from `start` on, each of which shows where the next one begins. Returns whether
+    /// everything was in order.
+    fn walk(&mut self, start: u64, end: u64, arrivals: &mut impl Arrivals) -> bool {
         let mut position = start;
         loop {
             if let Some(&known) = self.early.get(&position) {
@@ -330,7 +316,7 @@ impl SegmentReceiver {
                 continue;
             }
             if self.early.len() >= EARLY_MAX {
-                return (position, true);
+                return true;
             }
             match self.whole_fpdu(position, end) {
                 Ok(Some((fpdu, wire))) => {
@@ -339,8 +325,8 @@ impl SegmentReceiver {
                     self.early.insert(position, fpdu_end);
                     position = fpdu_end;
                 }
-                Ok(None) => return (position, true),
-                Err(_) => return (position, false),
+                Ok(None) => return true,
+                Err(_) => return false,
             }
         }
     }
@@ -348,8 +334,9 @@ impl SegmentReceiver {
     /// The FPDU at `position`, if it is whole within a run that ends at `end`.
     fn whole_fpdu(&mut self, position: u64, end: u64) -> Result<Option<(Fpdu, &[u8])>, FpduError> {
         let available = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
-        // First the length alone, so that a partial FPDU is not put together again and again.
-        let mut beginning = [0; MARKER_LEN + 2];
+        // First the length alone, which may be behind a marker, so that a partial FPDU is not put together again
+        // and again.
+        let mut beginning = [0; 8];
         let seen = available.min(beginning.len());
         self.load(position, &mut beginning[..seen]);
         let needed = match examine(position, self.markers, false, &beginning[..seen])? {
@@ -387,25 +374,15 @@ impl SegmentReceiver {
         &self.scratch
     }
 
-    /// The first FPDU start in `run` that is known, by a marker or by an FPDU before it.
-    fn earliest_start(&self, run: &Run) -> Option<u64> {
-        let by_marker = if self.markers {
-            self.start_by_marker(run)
-        } else {
-            None
-        };
-        match (by_marker, run.next) {
-            (Some(marked), Some(next)) => Some(marked.min(next)),
-            (marked, next) => marked.or(next),
-        }
-    }
-
     /// The first FPDU of the run that a marker in the run points at. A marker whose FPDU begins before
     /// the run says nothing: that FPDU is not whole.
     fn start_by_marker(&self, run: &Run) -> Option<u64> {
-        let period = MARKER_PERIOD as u64;
-        let mut at = run.start.next_multiple_of(period);
-        while at + MARKER_LEN as u64 <= run.end {
+        if !self.markers {
+            return None;
+        }
+        let first = run.start.next_multiple_of(MARKER_PERIOD as u64);
+        let last = run.end.checked_sub(MARKER_LEN as u64)?;
+        for at in (first..=last).step_by(MARKER_PERIOD) {
             let mut marker = [0; MARKER_LEN];
             self.load(at, &mut marker);
             let pointer = u64::from(u16::from_be_bytes([marker[2], marker[3]]) & FPDUPTR_MASK);
@@ -416,7 +393,6 @@ impl SegmentReceiver {
             {
                 return Some(start);
             }
-            at += period;
         }
         None
     }

@@ -153,10 +153,67 @@ fn behind_a_hole_a_marker_shows_the_way() {
         [stream.fpdus[1].0, stream.fpdus[2].0]
     );
     assert_eq!(record.delivered, []);
+    let held = (stream.wire.len() - second) as u64;
+    assert_eq!((receiver.early(), receiver.held()), (2, held));
     receiver
         .receive(0, &stream.wire[..second], &mut record)
         .unwrap();
     assert_eq!(record.delivered.len(), 3);
+    assert_eq!((receiver.early(), receiver.held()), (0, 0));
+}
+
+/// More octets than the window holds at a time, so that it is used again and again from its beginning; each pair of
+/// segments comes in the wrong order.
+#[test]
+fn a_long_stream_passes_through_a_small_window() {
+    for (markers, len) in [(true, 3001), (false, 2999), (true, 500), (false, 60_000)] {
+        let stream = stream(&vec![len; 280_000 / len], markers, true);
+        let (mut receiver, mut record) = (
+            SegmentReceiver::new(markers, true, 77, 0),
+            Record::default(),
+        );
+        let starts: Vec<usize> = (0..stream.wire.len()).step_by(1009).collect();
+        for pair in starts.chunks(2) {
+            for &start in pair.iter().rev() {
+                let end = (start + 1009).min(stream.wire.len());
+                let taken =
+                    receiver.receive(77 + start as u32, &stream.wire[start..end], &mut record);
+                let new = end - start;
+                assert_eq!(taken, Ok(Taken { new, dropped: 0 }));
+            }
+        }
+        for (start, _, ulpdu) in &stream.fpdus {
+            assert!(&record.arrived[start] == ulpdu, "{len} at {start}");
+        }
+        assert_eq!(record.delivered.len(), stream.fpdus.len());
+    }
+}
+
+/// A marker between two FPDUs belongs to the second (F17): without it the second is not whole, whatever its other
+/// markers say.
+#[test]
+fn an_fpdu_without_its_leading_marker_is_not_whole() {
+    for crc in [true, false] {
+        let stream = stream(&[502, 1000, 1000], true, crc);
+        assert_eq!(
+            (stream.fpdus[1].0, &stream.wire[512..516]),
+            (512, &[0; 4][..])
+        );
+        for (from, known) in [(512, 2), (513, 1), (515, 1), (516, 1), (520, 1)] {
+            let (mut receiver, mut record) =
+                (SegmentReceiver::new(true, crc, 0, 0), Record::default());
+            receiver
+                .receive(from as u32, &stream.wire[from..], &mut record)
+                .unwrap();
+            let arrived: Vec<u64> = record.arrived.keys().copied().collect();
+            let starts = stream.fpdus.iter().map(|fpdu| fpdu.0);
+            assert!(starts.skip(3 - known).eq(arrived), "{from}");
+            receiver
+                .receive(0, &stream.wire[..from], &mut record)
+                .unwrap();
+            assert_eq!(record.delivered.len(), 3);
+        }
+    }
 }
 
 #[test]
@@ -188,6 +245,23 @@ fn a_broken_fpdu_behind_a_hole_is_judged_when_its_turn_comes() {
         receiver.receive(9 + third as u32, &stream.wire[third..], &mut record),
         Err(FpduError::Crc)
     );
+}
+
+#[test]
+fn once_misled_behind_a_hole_it_waits_for_the_hole_to_close() {
+    let mut stream = stream(&[100, 600, 600, 600], true, true);
+    let starts: Vec<usize> = stream.fpdus.iter().map(|fpdu| fpdu.0 as usize).collect();
+    stream.wire[starts[2] + 40] ^= 1;
+    let (mut receiver, mut record) = (SegmentReceiver::new(true, true, 0, 0), Record::default());
+    for piece in [starts[2]..stream.wire.len(), starts[1]..starts[2]] {
+        receiver
+            .receive(piece.start as u32, &stream.wire[piece], &mut record)
+            .unwrap();
+        assert_eq!((record.arrived.len(), receiver.early()), (0, 0));
+    }
+    let refused = receiver.receive(0, &stream.wire[..starts[1]], &mut record);
+    assert_eq!(refused, Err(FpduError::Crc));
+    assert_eq!(record.delivered, [0, starts[1] as u64]);
 }
 
 #[test]
@@ -236,10 +310,31 @@ fn octets_beyond_the_window_are_dropped() {
 
 #[test]
 fn one_hole_too_many_drops_the_segment() {
-    let (mut receiver, mut record) = (SegmentReceiver::new(false, true, 0, 0), Record::default());
+    // What has been delivered is no run any more.
+    let first = stream(&[1], false, true).wire;
+    let len = first.len() as u32;
+    let (mut receiver, mut record) = (
+        SegmentReceiver::new(false, true, 0u32.wrapping_sub(len), 0),
+        Record::default(),
+    );
+    receiver
+        .receive(0u32.wrapping_sub(len), &first, &mut record)
+        .unwrap();
+    assert_eq!(record.delivered.len(), 1);
     let taken: usize = (1..1000u32)
         .map(|at| receiver.receive(2 * at, &[1], &mut record).unwrap().new)
         .sum();
     assert_eq!(taken, 256);
     assert_eq!(receiver.held(), 256);
+    // What touches a run makes no new one: before the first, behind the last, between two.
+    for (at, new, held) in [(1, 1, 257), (513, 1, 258), (3, 1, 259), (2, 0, 259)] {
+        let taken = receiver.receive(at, &[1], &mut record).unwrap();
+        assert_eq!(taken, Taken { new, dropped: 0 }, "{at}");
+        assert_eq!(receiver.held(), held, "{at}");
+    }
+    // The last one has closed a hole, so there may be another.
+    let taken = receiver.receive(2000, &[1; 3], &mut record).unwrap();
+    assert_eq!(taken, Taken { new: 3, dropped: 0 });
+    let taken = receiver.receive(3000, &[1; 3], &mut record).unwrap();
+    assert_eq!(taken, Taken { new: 0, dropped: 3 });
 }

@@ -171,6 +171,7 @@ fn a_longer_ulpdu_has_no_layout_with_markers() {
 fn the_largest_fpdu_is_one_without_markers() {
     assert_eq!(layout(0, u16::MAX, false).wire_len(), 65544);
     assert_eq!(FPDU_MAX, 65544);
+    assert!(max_wire_len(true) < FPDU_MAX);
 }
 
 #[test]
