@@ -73,6 +73,10 @@ pub(crate) enum Command {
     Torment(uwarp_torment::Args),
     /// Offer a target with everything that `torment` needs.
     Target(uwarp_torment::TargetArgs),
+    /// Ping as rdma-core's program of that name does, which may be the other end.
+    ///
+    /// The server reads the client's data by RDMA Read and writes it back by RDMA Write.
+    Rping(crate::rping::Args),
     /// The listening process of `demo`.
     #[command(name = "demo-listener", hide = true)]
     DemoListener(DemoListenerArgs),

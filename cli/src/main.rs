@@ -12,6 +12,7 @@ mod names;
 mod ping;
 mod put;
 mod report;
+mod rping;
 mod serve;
 mod session;
 mod store;
@@ -52,6 +53,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Dump(args) => return Ok(dump(args)),
         Command::Torment(args) => return Ok(uwarp_torment::run(args)),
         Command::Target(args) => return Ok(uwarp_torment::run_target(args)),
+        Command::Rping(args) => rping::run(args)?,
         Command::DemoListener(args) => demo::listen(args)?,
         Command::BenchPeer => bench::peer()?,
     }

@@ -345,6 +345,11 @@ mod tests {
         out[..len].to_vec()
     }
 
+    #[test]
+    fn a_control_octet_is_shown_as_it_stands_on_the_wire() {
+        assert_eq!(format!("{:?}", Control::new(true, true)), "Control(0xc1)");
+    }
+
     /// The wire form and the meaning of headers, written down by hand from the figures.
     #[test]
     fn headers_stand_on_the_wire_as_the_figures_say() {

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use crate::stag::{Access, AccessError, Peer, Registration, Stag};
+use crate::stag::{Access, AccessError, Peer, Registration, Rights, Stag};
 use quarantine::{Quarantine, StagHashBuilder};
 
 /// How often an STag is drawn before giving up. Even a table with a million entries makes a draw
@@ -156,6 +156,7 @@ impl<H> StagTable<H> {
             handle,
             offset,
             len,
+            rights: registration.rights,
         })
     }
 
@@ -223,7 +224,7 @@ impl<H> StagTable<H> {
 /// Octets that a peer may access: the answer of [`StagTable::check`], which alone can make one.
 ///
 /// ```compile_fail,E0451
-/// let forged = uwarp_ddp::Placement { handle: &(), offset: 0, len: 1 };
+/// let forged = uwarp_ddp::Placement { handle: &(), offset: 0, len: 1, rights: uwarp_ddp::Rights::all() };
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing has been moved yet"]
@@ -231,6 +232,7 @@ pub struct Placement<'t, H> {
     handle: &'t H,
     offset: u64,
     len: u32,
+    rights: Rights,
 }
 
 impl<'t, H> Placement<'t, H> {
@@ -256,6 +258,12 @@ impl<'t, H> Placement<'t, H> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// All that peers may do with the buffer, the access that was asked for among it.
+    #[must_use]
+    pub const fn rights(&self) -> Rights {
+        self.rights
     }
 }
 

@@ -61,7 +61,8 @@ struct Run {
 
 /// Finds FPDUs in TCP segments that come in any order, overlapping and repeated.
 ///
-/// The memory that it uses is bounded by its window and a constant.
+/// The memory that it uses is bounded by its window, the octets of the largest FPDU, and
+/// [`BOOKKEEPING_MAX`](Self::BOOKKEEPING_MAX).
 #[derive(Debug)]
 pub struct SegmentReceiver {
     markers: bool,
@@ -82,6 +83,15 @@ pub struct SegmentReceiver {
 }
 
 impl SegmentReceiver {
+    /// Separate runs of octets that are kept: one for each hole. A segment that would make one more is dropped.
+    pub const RUNS_MAX: usize = RUNS_MAX;
+
+    /// FPDUs that may have arrived and not been delivered; more are held as octets until the hole closes.
+    pub const EARLY_MAX: usize = EARLY_MAX;
+
+    /// Octets of memory for what is known of the window: runs, and FPDUs that have arrived early.
+    pub const BOOKKEEPING_MAX: usize = 1 << 18;
+
     /// A receiver for the direction whose first octet of Full Operation has the TCP sequence number
     /// `first_sequence`. It keeps octets up to `window` beyond the first hole; at least as many as
     /// the largest FPDU has are always kept.

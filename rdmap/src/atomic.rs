@@ -55,9 +55,8 @@ impl AtomicOperation {
         match *self {
             Self::FetchAdd { add, mask } => {
                 // Without the top bit of each field no carry leaves a field; the top bits are then
-                // added without one.
-                let top = mask | 1 << 63;
-                (word & !top).wrapping_add(add & !top) ^ ((word ^ add) & top)
+                // added without one. Out of bit 63 no carry goes anywhere.
+                (word & !mask).wrapping_add(add & !mask) ^ ((word ^ add) & mask)
             }
             Self::CompareSwap {
                 compare,
@@ -66,7 +65,7 @@ impl AtomicOperation {
                 swap_mask,
             } => {
                 if (compare ^ word) & compare_mask == 0 {
-                    (word & !swap_mask) | (swap & swap_mask)
+                    word ^ ((word ^ swap) & swap_mask)
                 } else {
                     word
                 }

@@ -261,6 +261,28 @@ mod tests {
         );
     }
 
+    /// What a Terminate quotes of a Request whose segment has gone: T is 0, L is 1, queue 1, offset 0.
+    #[test]
+    fn the_header_of_a_request_can_be_quoted_later() {
+        let quoted = |opcode| hex::encode(request_ddp_header(opcode, 0x0102_0304));
+        assert_eq!(
+            quoted(Opcode::READ_REQUEST),
+            "414100000000000000010102030400000000"
+        );
+        assert_eq!(
+            quoted(Opcode::ATOMIC_REQUEST),
+            "414a00000000000000010102030400000000"
+        );
+    }
+
+    #[test]
+    fn opcodes_are_shown_by_name_or_number() {
+        let names: std::collections::HashSet<String> =
+            (0..16).map(|bits| format!("{:?}", Opcode(bits))).collect();
+        assert_eq!(names.len(), 16);
+        assert!(names.contains("SendInvalidate") && names.contains("Opcode(0xc)"));
+    }
+
     #[test]
     fn reserved_bits_of_the_control_octet_are_ignored() {
         let control = Control(0x40 | 0x30 | 0x03);

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use uwarp_ddp::{AccessError, DdpError, Header, Stag, Tagged, Untagged, UntaggedQueue};
+use uwarp_ddp::{AccessError, DdpError, Header, SerialMsn, Stag, Tagged, Untagged, UntaggedQueue};
 
 use crate::atomic::{
     ATOMIC_REQUEST_LEN, ATOMIC_RESPONSE_LEN, AtomicRequest, AtomicRequestError, AtomicResponse,
@@ -84,9 +84,9 @@ pub(crate) struct Inbound {
     limits: Limits,
     receives: UntaggedQueue,
     /// MSN of the next Read or Atomic Request to be delivered.
-    request_msn: u32,
+    request_msn: SerialMsn,
     /// MSN of the next Atomic Response.
-    atomic_response_msn: u32,
+    atomic_response_msn: SerialMsn,
 }
 
 impl Inbound {
@@ -94,8 +94,8 @@ impl Inbound {
         Self {
             limits,
             receives: UntaggedQueue::new(limits.receive_queue),
-            request_msn: 1,
-            atomic_response_msn: 1,
+            request_msn: SerialMsn::FIRST,
+            atomic_response_msn: SerialMsn::FIRST,
         }
     }
 
@@ -201,14 +201,10 @@ impl Inbound {
                 Ok(Target::Control)
             }
             (QN_ATOMIC_RESPONSE, Opcode::ATOMIC_RESPONSE) => {
-                let ahead = header.msn.wrapping_sub(self.atomic_response_msn);
-                if ahead > u32::MAX / 2 {
-                    return Err(DdpError::MsnRange.into());
-                }
-                // One buffer for each request that waits (X11).
-                if ahead as usize >= out.pending().len() {
-                    return Err(DdpError::NoBuffer.into());
-                }
+                // One buffer for each request that waits (X11), of which there are no more than the ORD.
+                self.atomic_response_msn
+                    .buffer_for(header.msn, out.pending().len() as u32)
+                    .map_err(DdpError::from)?;
                 single_segment(header, len, ATOMIC_RESPONSE_LEN)?;
                 Ok(Target::Control)
             }
@@ -227,13 +223,9 @@ impl Inbound {
 
     /// Whether a Request has a buffer: as many as the IRD may wait (RFC 5040 s5.2.2, R17; G9).
     fn request_in_range(&self, header: &Untagged) -> Result<(), RdmapError> {
-        let ahead = header.msn.wrapping_sub(self.request_msn);
-        if ahead > u32::MAX / 2 {
-            return Err(DdpError::MsnRange.into());
-        }
-        if ahead >= u32::from(self.limits.ird) {
-            return Err(DdpError::NoBuffer.into());
-        }
+        self.request_msn
+            .buffer_for(header.msn, u32::from(self.limits.ird))
+            .map_err(DdpError::from)?;
         Ok(())
     }
 
@@ -347,13 +339,13 @@ impl Inbound {
         request: Request,
         out: &mut Outbound,
     ) -> Result<(), RdmapError> {
-        if msn != self.request_msn {
+        if msn != self.request_msn.get() {
             return Err(DdpError::MsnRange.into());
         }
         if out.responses_owed() >= usize::from(self.limits.ird) {
             return Err(DdpError::NoBuffer.into());
         }
-        self.request_msn = self.request_msn.wrapping_add(1);
+        self.request_msn = self.request_msn.next();
         out.respond(Response { request, msn });
         Ok(())
     }
@@ -365,7 +357,7 @@ impl Inbound {
         out: &mut Outbound,
         completions: &mut VecDeque<Completion>,
     ) -> Result<(), RdmapError> {
-        if header.msn != self.atomic_response_msn {
+        if header.msn != self.atomic_response_msn.get() {
             return Err(DdpError::MsnRange.into());
         }
         let response = AtomicResponse::parse(body).ok_or(RdmapError::AtomicMismatch)?;
@@ -373,7 +365,7 @@ impl Inbound {
         if !oldest.is_atomic(response.id) {
             return Err(RdmapError::AtomicMismatch);
         }
-        self.atomic_response_msn = self.atomic_response_msn.wrapping_add(1);
+        self.atomic_response_msn = self.atomic_response_msn.next();
         out.finish_oldest(Some(response.original), completions);
         Ok(())
     }

@@ -297,8 +297,8 @@ impl Outbound {
         self.pending.clear();
         for entry in self.works.drain(..) {
             completions.push_back(entry.completion(entry.done.unwrap_or(Status::Flushed)));
-            self.head += 1;
         }
+        // Nothing is posted any more, so that nothing is left to begin.
         self.cursor = self.head;
     }
 

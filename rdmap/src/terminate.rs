@@ -249,7 +249,7 @@ impl Terminate {
         let code = TerminateCode::new(Layer::from_bits(layer), etype, code);
         let mut message = Self::bare(code);
         let mut rest = rest;
-        if flags & (HAS_LENGTH | HAS_DDP_HEADER) != 0 {
+        if flags & HAS_LENGTH != 0 || flags & HAS_DDP_HEADER != 0 {
             let (&len, tail) = rest.split_first_chunk::<2>()?;
             message.segment_len = (flags & HAS_LENGTH != 0).then_some(u16::from_be_bytes(len));
             rest = tail;
@@ -341,6 +341,98 @@ mod tests {
         );
         let message = Terminate::parse(&hex::decode("02060000").unwrap()).unwrap();
         assert_eq!(message.code, TerminateCode::new(Layer::Rdmap, 2, 6));
+    }
+
+    #[test]
+    fn every_header_of_siw_is_understood() {
+        let rest = "002e41410000000000000001000000010000000011223344000000000000100000001000556677880000000000002000";
+        let theirs = Terminate::parse(&hex::decode(format!("10010700{rest}")).unwrap()).unwrap();
+        let ours = Terminate::parse(&hex::decode(format!("0101e000{rest}")).unwrap()).unwrap();
+        assert_eq!(theirs, ours);
+    }
+
+    /// M and D stand for themselves, though the length is there if either is set (RFC 5040 s4.8).
+    #[test]
+    fn a_ddp_header_without_a_length_has_the_lengths_octets() {
+        let wire = "110040000000c14000000bad0000000000000040";
+        let message = Terminate::parse(&hex::decode(wire).unwrap()).unwrap();
+        assert_eq!(message.segment_len, None);
+        assert_eq!(message.ddp_header.unwrap().octets().len(), 14);
+        assert_eq!(encode(&message), wire);
+        let wire = "100080000003";
+        let message = Terminate::parse(&hex::decode(wire).unwrap()).unwrap();
+        assert_eq!((message.segment_len, message.ddp_header), (Some(3), None));
+        assert_eq!(encode(&message), wire);
+    }
+
+    /// Layers and types have four bits each; those that no RFC assigns are kept as they came.
+    #[test]
+    fn all_codes_come_back() {
+        for first in 0..=0xff_u8 {
+            let octets = [first, 0xab, 0, 0];
+            let message = Terminate::parse(&octets).unwrap();
+            assert_eq!(message.code.layer.bits(), first >> 4);
+            let mut out = [0; TERMINATE_MAX];
+            assert_eq!(message.encode(&mut out), 4);
+            assert_eq!(out[..4], octets);
+        }
+        // What has no place in the field does not spill out of it.
+        assert_eq!(Layer::Other(0xf3).bits(), 3);
+        let code = TerminateCode::new(Layer::Ddp, 0xf2, 2);
+        assert_eq!(encode(&Terminate::bare(code)), "12020000");
+    }
+
+    /// The codes that RFC 5040 s4.8, RFC 5041 s7.2, RFC 5044 s8 and RFC 6581 s8 assign: layer, type, codes.
+    const ASSIGNED: [(Layer, u8, &[u8]); 7] = [
+        (Layer::Rdmap, 1, &[0, 1, 2, 3, 4, 9, 0xff]),
+        (Layer::Rdmap, 2, &[5, 6, 7, 8, 9, 0xff]),
+        (Layer::Ddp, 1, &[0, 1, 2, 3, 4]),
+        (Layer::Ddp, 2, &[1, 2, 3, 4, 5, 6]),
+        (Layer::Llp, 0, &[1, 2, 3, 4, 5, 6, 7]),
+        // Local catastrophic errors have no codes of their own: any will do.
+        (Layer::Rdmap, 0, &[0, 7, 0xff]),
+        (Layer::Ddp, 0, &[0, 7, 0xff]),
+    ];
+
+    #[test]
+    fn exactly_the_assigned_codes_have_a_meaning() {
+        let unknown = TerminateCode::new(Layer::Other(9), 0, 0).meaning();
+        for (layer, etype, codes) in ASSIGNED {
+            for code in 0..=0xff {
+                let known = codes.contains(&code) || etype == 0 && layer != Layer::Llp;
+                let meaning = TerminateCode::new(layer, etype, code).meaning();
+                assert_eq!(meaning != unknown, known, "{layer:?} {etype} {code}");
+                assert!(meaning.contains(' '), "it is told in words");
+            }
+        }
+        for layer in (0..=0xf).map(Layer::from_bits) {
+            for etype in 0..=0xf {
+                let listed = ASSIGNED.iter().any(|&(l, e, _)| (l, e) == (layer, etype));
+                let meaning = TerminateCode::new(layer, etype, 1).meaning();
+                assert!(listed || meaning == unknown, "{layer:?} {etype}");
+            }
+        }
+    }
+
+    #[test]
+    fn meanings_tell_codes_apart() {
+        let mut seen = std::collections::HashMap::new();
+        for (layer, etype, codes) in ASSIGNED {
+            for &code in codes {
+                let code = TerminateCode::new(layer, etype, code);
+                let before = seen.insert(code.meaning(), code);
+                // RFC 5040 has this one in two types, and the others have no codes.
+                let shared = code.code == 9 || etype == 0 && layer != Layer::Llp;
+                assert!(before.is_none() || shared, "{before:?} {code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_shown_as_the_rfcs_write_it_and_in_words() {
+        let code = TerminateCode::new(Layer::Ddp, 2, 2);
+        let text = code.to_string();
+        assert_eq!(text, format!("1/2/02 ({})", code.meaning()));
     }
 
     #[test]

@@ -391,8 +391,8 @@ fn flushing_completes_everything_once_and_in_order() {
     );
 }
 
-/// RFC 5040 s4.1 (R05): octets 2 to 5 of a control or Send header say something only where an STag is to
-/// be invalidated.
+/// RFC 5040 s4.1 (R05), RFC 7306 s4.1 (X02): octets 2 to 5 of a control or Send header say something only where
+/// an STag is to be invalidated.
 #[test]
 fn unused_header_octets_are_zero() {
     let read = Operation::Read {
@@ -403,7 +403,30 @@ fn unused_header_octets_are_zero() {
         solicited,
         invalidate: None,
     };
-    for operation in [plain(false), plain(true), read] {
+    let immediate = |solicited| Operation::Immediate {
+        data: [0xff; 8],
+        solicited,
+    };
+    let (mut a, mut b) = pair();
+    let stag = b.region(u32::MAX, &[0; 8]);
+    let atomic = Operation::Atomic {
+        stag,
+        to: 0,
+        operation: AtomicOperation::FetchAdd { add: 1, mask: 0 },
+    };
+    a.post(atomic, b"").unwrap();
+    let request = a.transmit().unwrap();
+    assert_eq!(request[2..6], [0; 4]);
+    b.take(&request).unwrap();
+    assert_eq!(b.transmit().unwrap()[2..6], [0; 4], "the answer to it");
+    let operations = [
+        plain(false),
+        plain(true),
+        read,
+        immediate(false),
+        immediate(true),
+    ];
+    for operation in operations {
         let (mut a, _) = pair();
         a.post(operation, b"x").unwrap();
         assert_eq!(a.transmit().unwrap()[2..6], [0; 4], "{operation:?}");

@@ -97,18 +97,78 @@ fn every_version_but_one_is_refused() {
     }
 }
 
+/// RFC 5040 s4.1, RFC 7306 s4.1 (R04, R05, X02): nor is there an STag where none is to be invalidated.
 #[test]
-fn reserved_bits_of_the_control_octet_are_ignored() {
+fn what_is_reserved_is_ignored() {
     let mut side = Side::new(limits());
-    side.receive(10);
-    let ulp = Control::new(Opcode::SEND).0 | 0x30;
-    let header = Header::Untagged(Untagged {
-        ulp,
-        ulp_word: 0xffff_ffff,
-        ..untagged(Opcode::SEND, 0, 1)
-    });
-    assert_eq!(side.take(&segment(&header, b"abc")), Ok(None));
-    assert_eq!(side.completions()[0].len, 3);
+    let stag = side.region(7, &[0; 8]);
+    let slots = [side.receive(10), side.receive(10), side.receive(10)];
+    let atomic = AtomicRequest {
+        id: 1,
+        stag,
+        to: 0,
+        operation: AtomicOperation::FetchAdd { add: 1, mask: 0 },
+    };
+    let cases = [
+        (Opcode::SEND, 0, 1, b"abc".to_vec()),
+        (Opcode::SEND_SOLICITED, 0, 2, b"abc".to_vec()),
+        (Opcode::IMMEDIATE, 0, 3, b"12345678".to_vec()),
+        (
+            Opcode::READ_REQUEST,
+            1,
+            1,
+            read_request(8, stag, 0).encode().to_vec(),
+        ),
+        (Opcode::ATOMIC_REQUEST, 1, 2, atomic.encode().to_vec()),
+    ];
+    for (opcode, qn, msn, body) in cases {
+        let header = Untagged {
+            ulp: Control::new(opcode).0 | 0x30,
+            ulp_word: stag.0,
+            ..untagged(opcode, qn, msn)
+        };
+        let taken = side.take(&segment(&Header::Untagged(header), &body));
+        assert_eq!(taken, Ok(None), "{opcode:?}");
+    }
+    let done = side.completions();
+    assert_eq!(done.iter().map(|done| done.slot).collect::<Vec<_>>(), slots);
+    assert!(done.iter().all(|done| done.invalidated.is_none()));
+    assert_eq!(side.memory.invalidated, []);
+    assert!(side.transmit().is_some() && side.transmit().is_some());
+}
+
+/// RFC 5040 s5.5, RFC 7306 s5.4 (R29, X12): a Request may be looked at as often as one likes, and is served when it is
+/// delivered.
+#[test]
+fn a_request_that_is_not_delivered_is_not_served() {
+    let mut side = Side::new(limits());
+    let stag = side.region(7, &[0; 8]);
+    let atomic = AtomicRequest {
+        id: 1,
+        stag,
+        to: 0,
+        operation: AtomicOperation::FetchAdd { add: 1, mask: 0 },
+    };
+    let requests = [
+        (
+            untagged(Opcode::READ_REQUEST, 1, 1),
+            read_request(0, Stag(0), 0).encode().to_vec(),
+        ),
+        (
+            untagged(Opcode::ATOMIC_REQUEST, 1, 2),
+            atomic.encode().to_vec(),
+        ),
+    ];
+    for (header, body) in requests {
+        let header = Header::Untagged(header);
+        for _ in 0..2 {
+            side.place(&header, &body).unwrap();
+            assert!(!side.endpoint.has_output() && side.endpoint.atomic_due().is_none());
+        }
+        side.take(&segment(&header, &body)).unwrap();
+        assert!(side.endpoint.has_output());
+        side.transmit().unwrap();
+    }
 }
 
 #[test]
@@ -604,6 +664,9 @@ fn a_terminate_is_told_and_a_bad_one_is_refused() {
         refused(&mut side, header, &[0; 53]),
         RdmapError::BadTerminate
     );
+    // The longest one that there can be.
+    let told = side.take(&segment(&Header::Untagged(header), &body));
+    assert_eq!(told, Ok(Some(Notice::Terminated(Terminate::bare(code)))));
     assert_eq!(
         refused(&mut side, Untagged { msn: 2, ..header }, &body[..4]),
         DdpError::MsnRange.into()

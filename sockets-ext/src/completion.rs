@@ -182,12 +182,9 @@ impl CompletionQueue {
         self.0.ring.fd()
     }
 
-    pub(crate) fn reserve(&self) -> bool {
-        self.0.places.try_take(1)
-    }
-
-    pub(crate) fn unreserve(&self) {
-        self.0.places.give(1);
+    /// The places for completions, one of which is taken by each request that is posted.
+    pub(crate) fn places(&self) -> &Credits {
+        &self.0.places
     }
 
     /// Adds a completion whose place has been reserved.

@@ -11,8 +11,9 @@ use uwarp_ddp::{Peer, StreamId};
 use uwarp_stream::{Connection, Role};
 
 use crate::completion::CompletionQueue;
+use crate::domain::Sge;
 use crate::engine::{Engine, Policy};
-use crate::error::Error;
+use crate::error::{Error, PostError};
 use crate::link::{Link, LinkParts, Phase};
 use crate::listener::{Incoming, Place};
 use crate::options::{Keepalive, Options};
@@ -32,6 +33,76 @@ pub fn connect(
     address: impl ToSocketAddrs + std::fmt::Debug,
     options: &Options,
 ) -> Result<Socket, Error> {
+    Outgoing::dial(address, options)?.connect()
+}
+
+/// A connection of ours whose Request has not been sent yet.
+///
+/// Receives that are posted now are there when the peer's first message comes, which may follow right
+/// behind its Reply in peer-to-peer mode (RFC 6581 s5), and with some peers in any mode. Whoever lets the
+/// peer wait for a message of ours has no need of this, and uses [`connect`]. Dropping it closes the TCP connection.
+///
+/// ```no_run
+/// use uwarp::{Domain, Options, Outgoing, Rights};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let domain = Domain::new();
+/// let inbox = domain.register(vec![0; 64], Rights::empty())?;
+/// let outgoing = Outgoing::dial("192.0.2.1:7174", &Options::new(&domain))?;
+/// outgoing.post_recv(1, &[inbox.slice(..)?])?;
+/// let socket = outgoing.connect()?;
+/// // The server says the first word.
+/// socket.wait(None)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Outgoing {
+    socket: Socket,
+}
+
+impl Outgoing {
+    /// Connects to `address` over TCP.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] when there is no TCP connection to be had, else as [`new`](Self::new).
+    pub fn dial(
+        address: impl ToSocketAddrs + std::fmt::Debug,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        dial(&address).and_then(|stream| Self::new(stream, options))
+    }
+
+    /// Makes use of a TCP connection of the caller's.
+    ///
+    /// # Errors
+    /// When the options cannot be met, or the process has no worker or no place for another socket.
+    pub fn new(stream: TcpStream, options: &Options) -> Result<Self, Error> {
+        prepared(stream, Role::Initiator, options).map(|socket| Self { socket })
+    }
+
+    /// Posts buffers for one incoming Send. The completion arrives at the socket that
+    /// [`connect`](Self::connect) gives.
+    ///
+    /// # Errors
+    /// See [`PostError`]; nothing has been queued then.
+    pub fn post_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
+        self.socket.post_early_recv(id, list)
+    }
+
+    /// Sends the MPA Request and waits for the Reply. The time that this may take is counted from when
+    /// the object was made.
+    ///
+    /// # Errors
+    /// As [`DdpMode::set_ddp_mode`].
+    pub fn connect(self) -> Result<Socket, Error> {
+        self.socket.link().schedule();
+        self.socket.await_established()?;
+        Ok(self.socket)
+    }
+}
+
+fn dial(address: &(impl ToSocketAddrs + std::fmt::Debug)) -> Result<TcpStream, Error> {
     let name = || format!("{address:?}").trim_matches('"').to_owned();
     let candidates = address.to_socket_addrs().map_err(|source| Error::Connect {
         address: name(),
@@ -43,7 +114,7 @@ pub fn connect(
     };
     for candidate in candidates {
         match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
-            Ok(stream) => return stream.set_ddp_mode(options),
+            Ok(stream) => return Ok(stream),
             Err(source) => last = Error::connect(&candidate)(source),
         }
     }
@@ -76,13 +147,12 @@ pub trait DdpMode {
 
 impl DdpMode for TcpStream {
     fn set_ddp_mode(self, options: &Options) -> Result<Socket, Error> {
-        let socket = start(self, Role::Initiator, options)?;
-        socket.await_established()?;
-        Ok(socket)
+        Outgoing::new(self, options)?.connect()
     }
 
     fn await_ddp_mode(self, options: &Options) -> Result<Incoming, Error> {
-        let socket = start(self, Role::Responder, options)?;
+        let socket = prepared(self, Role::Responder, options)?;
+        socket.link().schedule();
         let timeout = options.startup_timeout;
         let link = Arc::clone(socket.link());
         let outcome = link.wait_state(None, |state| match &state.phase {
@@ -106,7 +176,8 @@ impl DdpMode for socket2::Socket {
     }
 }
 
-fn start(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
+/// A socket that its worker does not know of yet.
+fn prepared(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
     options.check_owner()?;
     let worker = match &options.workers {
         Some(workers) => workers.next(),
@@ -121,7 +192,6 @@ fn start(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Err
         },
         options,
     )?;
-    link.schedule();
     Ok(Socket::new(link))
 }
 

@@ -10,8 +10,11 @@
 //! ```
 
 /// A message to a worker.
+///
+/// A message orders nothing by itself: what is to be done stands in queues and flags, which the worker looks at
+/// whenever it wakes. So a message that is lost in a full socket, comes twice, or is none at all does no harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
+pub enum Message {
     /// Look at the queues.
     Wake,
     /// Look at the listeners: one is new, closed, or has a place free again.
@@ -21,9 +24,12 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    pub(crate) const LEN: usize = 8;
+    /// Octets of a message.
+    pub const LEN: usize = 8;
 
-    pub(crate) const fn encode(self) -> [u8; Self::LEN] {
+    /// The message as it is sent, one datagram.
+    #[must_use]
+    pub const fn encode(self) -> [u8; Self::LEN] {
         let kind = match self {
             Self::Wake => 1,
             Self::Listeners => 2,
@@ -32,8 +38,11 @@ impl Message {
         [0, 0, 0, kind, 0, 0, 0, 0]
     }
 
-    /// `None` for anything that is no message; the receiver drops it.
-    pub(crate) fn decode(octets: &[u8]) -> Option<Self> {
+    /// The message that a datagram is; `None` for anything that is no message, which the receiver drops. A
+    /// receiver offers room for more than [`LEN`](Self::LEN) octets, so that a longer datagram that is cut to
+    /// its room is no message.
+    #[must_use]
+    pub fn decode(octets: &[u8]) -> Option<Self> {
         match octets {
             [0, 0, 0, 1, 0, 0, 0, 0] => Some(Self::Wake),
             [0, 0, 0, 2, 0, 0, 0, 0] => Some(Self::Listeners),

@@ -1,13 +1,14 @@
 //! Protection domains and the regions registered in them.
 
 use std::ops::{Bound, RangeBounds};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
-use uwarp_ddp::{DomainId, Registration, Rights, Scope, Stag, StagTable};
+use uwarp_ddp::{DomainId, Registration, Rights, Scope, Stag};
 
+use crate::access::{AccessTable, Ticket};
 use crate::memory::{Memory, RegionMemory, SpanError};
 use crate::socket::Socket;
 
@@ -19,13 +20,17 @@ const QUARANTINE: usize = 1 << 16;
 /// A protection domain: an STag registered in it can be reached only over sockets of the same
 /// domain (RFC 5042 s6.1.1, S01).
 ///
+/// Put the sockets of peers who distrust each other into different domains, or register what each of them may reach
+/// with [`register_for`](Self::register_for): a region of the domain is open to the peers of all its sockets
+/// (RFC 5042 s6.3.6, S12).
+///
 /// Cloning it makes another handle to the same domain.
 #[derive(Clone)]
 pub struct Domain(Arc<Inner>);
 
 struct Inner {
     id: DomainId,
-    table: RwLock<StagTable<Arc<RegionMemory>>>,
+    table: AccessTable<Arc<RegionMemory>>,
     random: Mutex<StdRng>,
     /// The process that made it.
     generation: u32,
@@ -52,7 +57,7 @@ impl Domain {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(Arc::new(Inner {
             id: DomainId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            table: RwLock::new(StagTable::new(REGIONS_MAX, QUARANTINE)),
+            table: AccessTable::new(REGIONS_MAX, QUARANTINE),
             random: Mutex::new(StdRng::from_os_rng()),
             generation: crate::fork::generation(),
         }))
@@ -61,6 +66,10 @@ impl Domain {
     /// Registers `memory`, so that it can be the source or the sink of operations. `rights` says
     /// what peers on this domain's sockets may do with it; with [`Rights::empty`] it serves local
     /// operations only. Its tagged offsets begin at 0.
+    ///
+    /// All of it is open to all of them, so register what they need and no more, and clear what they may read
+    /// (RFC 5042 s6.3, App. A; S11). Peers who distrust each other get regions of their own, by
+    /// [`register_for`](Self::register_for) (S12).
     ///
     /// # Errors
     /// When the domain's table is full.
@@ -96,11 +105,12 @@ impl Domain {
         scope: Scope,
     ) -> Result<Region, RegisterError> {
         let memory = Arc::new(RegionMemory::new(memory));
-        let stag = self.issue(&memory, rights, scope)?;
+        let ticket = Ticket::none();
+        self.issue(&ticket, &memory, rights, scope)?;
         Ok(Region {
             domain: self.clone(),
             memory,
-            stag: AtomicU32::new(stag.0),
+            ticket,
             rights,
             scope,
         })
@@ -108,6 +118,7 @@ impl Domain {
 
     fn issue(
         &self,
+        ticket: &Ticket,
         memory: &Arc<RegionMemory>,
         rights: Rights,
         scope: Scope,
@@ -123,8 +134,10 @@ impl Domain {
             len: memory.len() as u64,
         };
         let mut random = self.0.random.lock().unwrap_or_else(PoisonError::into_inner);
-        self.table_mut()
-            .register(registration, Arc::clone(memory), &mut || random.next_u32())
+        self.table()
+            .issue(ticket, registration, Arc::clone(memory), &mut || {
+                random.next_u32()
+            })
             .map_err(|_| RegisterError::TooMany)
     }
 
@@ -151,14 +164,9 @@ impl Domain {
         )
     }
 
-    /// The table for looking up. Placements are made while this guard is held, which is why a
-    /// revocation, which needs the table for itself, is synchronous.
-    pub(crate) fn table(&self) -> RwLockReadGuard<'_, StagTable<Arc<RegionMemory>>> {
-        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn table_mut(&self) -> RwLockWriteGuard<'_, StagTable<Arc<RegionMemory>>> {
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner)
+    /// The STags in force.
+    pub(crate) fn table(&self) -> &AccessTable<Arc<RegionMemory>> {
+        &self.0.table
     }
 }
 
@@ -185,12 +193,14 @@ pub enum RegisterError {
 /// `&[u8]` of it is ever given out: [`read_at`](Self::read_at) and [`write_at`](Self::write_at)
 /// copy, and the `u64` methods are atomic. Dropping it revokes all remote access;
 /// [`deregister`](Self::deregister) gives the memory back.
+///
+/// The memory is the region's alone, and at most one STag leads to it at a time (RFC 5042 s6.3.6, S12). How
+/// to be careful with what is open to a peer is told in the [crate's documentation](crate#security).
 #[derive(Debug)]
 pub struct Region {
     domain: Domain,
     memory: Arc<RegionMemory>,
-    /// The STag in force, or 0 when there is none.
-    stag: AtomicU32,
+    ticket: Ticket,
     rights: Rights,
     scope: Scope,
 }
@@ -214,8 +224,7 @@ impl Region {
         if !self.domain.is_ours() {
             return None;
         }
-        let stag = Stag(self.stag.load(Ordering::Acquire));
-        self.domain.table().get(stag).is_some().then_some(stag)
+        self.domain.table().in_force(&self.ticket)
     }
 
     /// What a peer needs to know in order to reach the region: at most its first 2^32 - 1 octets.
@@ -285,13 +294,59 @@ impl Region {
     /// Revokes remote access: when it has returned, no octet lands any more (RFC 5042 s6.2.2, S03).
     /// Local operations go on.
     ///
+    /// Do so before you check and use what a peer has written, or it may change in between; and as soon as the peer
+    /// does not need access any more (RFC 5042 s6.2, s6.3, App. A; S11):
+    ///
+    /// ```
+    /// use uwarp::{Domain, Listener, Options, RemoteRegion, Rights, SendFlags};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let peers = Domain::new();
+    /// # let listener = Listener::bind("127.0.0.1:0", &Options::new(&peers))?;
+    /// # let address = listener.local_addr();
+    /// # let peer = std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// #     let place = peers.register(vec![0; RemoteRegion::WIRE_LEN], Rights::empty())?;
+    /// #     let incoming = listener.accept()?;
+    /// #     incoming.post_recv(0, &[place.slice(..)?])?;
+    /// #     let socket = incoming.accept(&[])?;
+    /// #     socket.wait(None)?;
+    /// #     let mut octets = [0; RemoteRegion::WIRE_LEN];
+    /// #     place.read_at(0, &mut octets)?;
+    /// #     let order = peers.register(b"3 pears".to_vec(), Rights::empty())?;
+    /// #     socket.post_write(1, &[order.slice(..)?], RemoteRegion::from_bytes(&octets))?;
+    /// #     socket.post_send(2, &[], SendFlags::default())?;
+    /// #     while socket.wait(None).is_ok() {}
+    /// #     Ok(())
+    /// # });
+    /// let domain = Domain::new();
+    /// let socket = uwarp::connect(address, &Options::new(&domain))?;
+    /// // Clean, of the size that is needed, and open to this peer alone and for writing alone.
+    /// let order = domain.register_for(&socket, vec![0; 7], Rights::REMOTE_WRITE)?;
+    /// let place = order.remote().ok_or("revoked")?.to_bytes().to_vec();
+    /// let place = domain.register(place, Rights::empty())?;
+    /// socket.post_recv(1, &[])?;
+    /// socket.post_send(2, &[place.slice(..)?], SendFlags::default())?;
+    /// for _ in 0..2 {
+    ///     assert!(socket.wait(None)?.is_success());
+    /// }
+    ///
+    /// // The peer has said that it is done. First the door is shut, then what came is looked at.
+    /// order.revoke();
+    /// let mut octets = [0; 7];
+    /// order.read_at(0, &mut octets)?;
+    /// assert_eq!(&octets, b"3 pears");
+    /// # socket.close()?;
+    /// # peer.join().expect("it does not panic").map_err(|error| error.to_string())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// Answers to Reads that have been framed before it may still leave, and then read the region as it
     /// is: do not put secrets into it before [`deregister`](Self::deregister) has succeeded, which says
     /// that nothing refers to the memory any more.
     pub fn revoke(&self) {
-        let stag = Stag(self.stag.swap(0, Ordering::AcqRel));
         if self.domain.is_ours() {
-            self.domain.table_mut().revoke(stag);
+            self.domain.table().revoke(&self.ticket);
         }
     }
 
@@ -301,12 +356,8 @@ impl Region {
     /// # Errors
     /// When the domain's table is full.
     pub fn renew(&self) -> Result<Stag, RegisterError> {
-        self.revoke();
-        let stag = self.domain.issue(&self.memory, self.rights, self.scope)?;
-        // Another thread may have renewed it meanwhile; only one STag is in force.
-        let other = Stag(self.stag.swap(stag.0, Ordering::AcqRel));
-        self.domain.table_mut().revoke(other);
-        Ok(stag)
+        self.domain
+            .issue(&self.ticket, &self.memory, self.rights, self.scope)
     }
 
     /// Revokes remote access and gives the memory back.
@@ -328,7 +379,7 @@ impl Region {
             region: Self {
                 domain,
                 memory,
-                stag: AtomicU32::new(0),
+                ticket: Ticket::none(),
                 rights,
                 scope,
             },
@@ -340,7 +391,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if *self.stag.get_mut() != 0 {
+        if self.ticket.peek().is_some() {
             self.revoke();
         }
     }
@@ -489,6 +540,21 @@ mod tests {
         let second = region.renew().unwrap();
         assert_ne!(first, second);
         assert_eq!(region.stag(), Some(second));
+    }
+
+    /// RFC 5042 s6.3.6 (S12): there is no second way to a buffer.
+    #[test]
+    fn one_stag_at_a_time_leads_to_a_buffer() {
+        let domain = Domain::new();
+        let region = domain.register(vec![0u8; 8], Rights::all()).unwrap();
+        for _ in 0..3 {
+            let before = region.stag().unwrap();
+            let now = region.renew().unwrap();
+            assert!(before != now && region.stag() == Some(now));
+            assert_eq!(domain.table().len(), 1);
+        }
+        region.revoke();
+        assert_eq!(domain.table().len(), 0);
     }
 
     #[test]

@@ -134,8 +134,10 @@ impl Engine {
         self.token = Some(token);
     }
 
-    /// The worker has forgotten the connection for good.
-    pub(crate) const fn retire(&mut self) {
+    /// The worker forgets the connection, which is over, for good: nothing can be posted any more. What was
+    /// posted since the last turn completes here.
+    pub(crate) fn retire(&mut self, link: &Link) {
+        self.take_posts(link);
         self.token = None;
         self.retired = true;
     }

@@ -17,6 +17,28 @@
 //!   the socket's [`CompletionQueue`].
 //! * [`Workers`] are the threads that serve the sockets; the first socket starts one.
 //!
+//! # Security
+//!
+//! There is no encryption, and nobody asks who a peer is: use this on networks that you trust, or under IPsec
+//! (RFC 5042 s5.4). What a peer asks for is checked to the octet, against the domain, the socket, the rights and the
+//! bounds, on every access. What it is allowed is up to the application (RFC 5042 s6.2, s6.3, App. A):
+//!
+//! * *Open little, and for a short time.* An STag opens the whole region. So register the octets that the peer needs
+//!   and no more, with no more [`Rights`] than it needs, for its socket alone ([`Domain::register_for`]), when it needs
+//!   them; and [`revoke`](Region::revoke) as soon as it is done. Rights are apart: a buffer that the peer fills needs no
+//!   [`REMOTE_READ`](Rights::REMOTE_READ). One that it does Atomics on shows it the words there.
+//! * *Leave nothing old in what may be read.* A buffer that was used before is cleared or filled before it is registered
+//!   with [`REMOTE_READ`](Rights::REMOTE_READ); [`Memory::zeroed`] makes a clean one.
+//! * *Revoke before you use what was written.* As long as the peer may write, it may also change what has been checked
+//!   already. When [`Region::revoke`] has returned, nothing changes any more; its documentation has an example. Data
+//!   that must not change in between but stay open are copied out first ([`Region::read_at`]) and checked in the copy.
+//! * *Peers who distrust each other share no buffer.* A region made by [`Domain::register`] is open to the peers of all
+//!   sockets of its domain, so give each such peer a region of its own, or a [`Domain`]. No buffer can be reached by two
+//!   STags: it goes into one region, and a region has one STag at a time. (The Reads that peers ask for wait in a queue
+//!   of each socket's own, and a [`CompletionQueue`] is shared only if you say so: then its places are shared as well.)
+//! * *An advertised region is not a secret.* STags are random and come back late, but they cross the network in the
+//!   clear. What keeps others out is the domain, and the socket of [`register_for`](Domain::register_for).
+//!
 //! # Example
 //!
 //! One end writes into the other's memory, and tells it by a Send.
@@ -63,6 +85,11 @@
 
 #[cfg_attr(
     loom,
+    allow(dead_code, reason = "only the loom tests use the table then")
+)]
+mod access;
+#[cfg_attr(
+    loom,
     allow(
         dead_code,
         unused_imports,
@@ -81,7 +108,7 @@ mod completion;
 #[cfg(not(loom))]
 mod connect;
 #[cfg(not(loom))]
-mod control;
+pub mod control;
 #[cfg(not(loom))]
 mod descriptor;
 #[cfg(not(loom))]
@@ -113,7 +140,7 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
-    pub use crate::connect::{DdpMode, connect};
+    pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;
     pub use crate::domain::{Domain, Region, RegisterError, RemoteRegion, Sge, StillInUse};
     pub use crate::error::{EndText, Error, PostError, WaitError};

@@ -1,6 +1,6 @@
 //! What a socket's handle and its worker share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::domain::Domain;
 use crate::engine::Engine;
 use crate::error::PostError;
 use crate::listener::{Pending, Place};
-use crate::ring::{Credits, Ring};
+use crate::ring::{Intake, Queue, Refusal};
 use crate::worker::WorkerHandle;
 
 /// How far a connection has come, as its application sees it.
@@ -55,18 +55,7 @@ pub(crate) struct Link {
     pub(crate) domain: Domain,
     pub(crate) completions: CompletionQueue,
     worker: WorkerHandle,
-    sends: Ring<Descriptor>,
-    receives: Ring<Descriptor>,
-    send_places: Credits,
-    receive_places: Credits,
-    /// The link waits in the worker's queue.
-    scheduled: AtomicBool,
-    /// Nothing more is accepted. Set before the engine takes descriptors for the last time.
-    closed: AtomicBool,
-    /// Closing has begun: receives are still accepted, nothing else is.
-    closing: AtomicBool,
-    /// The socket's handle has been dropped.
-    orphaned: AtomicBool,
+    intake: Intake<Descriptor>,
     commands: Mutex<Vec<Command>>,
     state: Mutex<State>,
     /// Kept beyond the end of the connection.
@@ -112,14 +101,7 @@ impl Link {
             domain: parts.domain,
             completions: parts.completions,
             worker: parts.worker,
-            sends: Ring::with_capacity(parts.send_queue as usize),
-            receives: Ring::with_capacity(parts.receive_queue as usize),
-            send_places: Credits::new(parts.send_queue as usize),
-            receive_places: Credits::new(parts.receive_queue as usize),
-            scheduled: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-            orphaned: AtomicBool::new(false),
+            intake: Intake::new(parts.send_queue as usize, parts.receive_queue as usize),
             commands: Mutex::new(Vec::new()),
             state: Mutex::new(State {
                 phase: Phase::Starting,
@@ -138,49 +120,43 @@ impl Link {
 
     /// Queues a descriptor for the worker. Takes no lock and does not block.
     pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
-        let sends = descriptor.operation.is_some();
-        if self.closed.load(Ordering::Acquire) || sends && self.closing.load(Ordering::Acquire) {
-            return Err(PostError::Closed);
-        }
-        let (ring, places) = if sends {
-            (&self.sends, &self.send_places)
-        } else {
-            (&self.receives, &self.receive_places)
-        };
-        if !self.completions.reserve() {
-            return Err(PostError::Full);
-        }
-        if !places.try_take(1) {
-            self.completions.unreserve();
-            return Err(PostError::Full);
-        }
-        if ring.push(descriptor).is_err() {
-            places.give(1);
-            self.completions.unreserve();
-            return Err(PostError::Full);
-        }
+        self.enqueue(descriptor)?;
         // If the link has closed meanwhile, this makes the worker flush what has just been queued.
         self.schedule();
         Ok(())
     }
 
+    /// Queues a descriptor without telling the worker, who may not know of the link yet.
+    pub(crate) fn enqueue(&self, descriptor: Descriptor) -> Result<(), PostError> {
+        let queue = match descriptor.operation {
+            Some(_) => Queue::Sends,
+            None => Queue::Receives,
+        };
+        self.intake
+            .post(queue, descriptor, self.completions.places())
+            .map_err(|refusal| match refusal {
+                Refusal::Closed => PostError::Closed,
+                Refusal::Full => PostError::Full,
+            })
+    }
+
     /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
     /// its buffer.
     pub(crate) fn take_receive(&self) -> Option<Descriptor> {
-        self.receives.pop()
+        self.intake.take(Queue::Receives)
     }
 
     /// The next Send, Write or Read posted.
     pub(crate) fn take_send(&self) -> Option<Descriptor> {
-        self.sends.pop()
+        self.intake.take(Queue::Sends)
     }
 
     /// A request is complete: frees its place and tells the application.
     pub(crate) fn complete(&self, completion: Completion) {
         if completion.kind == uwarp_rdmap::OperationKind::Receive {
-            self.receive_places.give(1);
+            self.intake.completed(Queue::Receives);
         } else {
-            self.send_places.give(1);
+            self.intake.completed(Queue::Sends);
         }
         self.completions.push(completion);
     }
@@ -191,14 +167,14 @@ impl Link {
 
     /// Makes the worker look at this link soon.
     pub(crate) fn schedule(self: &Arc<Self>) {
-        if !self.scheduled.swap(true, Ordering::AcqRel) {
+        if self.intake.schedule() {
             self.worker.run(Arc::clone(self));
         }
     }
 
     pub(crate) fn command(self: &Arc<Self>, command: Command) {
         if matches!(command, Command::Close) {
-            self.closing.store(true, Ordering::Release);
+            self.intake.set_closing();
         }
         lock(&self.commands).push(command);
         self.schedule();
@@ -210,10 +186,7 @@ impl Link {
 
     /// For the worker: whatever is queued from here on schedules the link anew.
     pub(crate) fn unschedule(&self) {
-        self.scheduled.store(false, Ordering::Release);
-        // Orders the store before the reads of the rings that follow; the counterpart is the
-        // read-modify-write in `schedule`, which comes after the push.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        self.intake.unschedule();
     }
 
     pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
@@ -221,16 +194,16 @@ impl Link {
     }
 
     pub(crate) fn set_closed(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.intake.set_closed();
     }
 
     pub(crate) fn orphan(self: &Arc<Self>) {
-        self.orphaned.store(true, Ordering::Release);
+        self.intake.set_orphaned();
         self.command(Command::Close);
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.orphaned.load(Ordering::Acquire)
+        self.intake.is_orphaned()
     }
 
     /// The connection is no longer one of those that its listener counts.

@@ -196,6 +196,24 @@ impl Socket {
         operation: Option<Operation>,
         remote_len: Option<u32>,
     ) -> Result<(), PostError> {
+        let descriptor = self.describe(id, list, operation, remote_len)?;
+        self.link.post(descriptor)
+    }
+
+    /// Posts buffers for one incoming Send on a socket that its worker does not know of yet.
+    pub(crate) fn post_early_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
+        let descriptor = self.describe(id, list, None, None)?;
+        self.link.enqueue(descriptor)
+    }
+
+    /// A request that may be posted.
+    fn describe(
+        &self,
+        id: u64,
+        list: &[Sge],
+        operation: Option<Operation>,
+        remote_len: Option<u32>,
+    ) -> Result<Descriptor, PostError> {
         self.check_owner().map_err(|()| PostError::Forked)?;
         if list.len() > MAX_SGE {
             return Err(PostError::TooManyElements);
@@ -215,7 +233,7 @@ impl Socket {
             to.checked_add(u64::from(len))
                 .ok_or(PostError::OffsetWrap)?;
         }
-        self.link.post(Descriptor {
+        Ok(Descriptor {
             id,
             operation,
             list,

@@ -415,7 +415,7 @@ impl Worker {
     fn over(&mut self, link: &Arc<Link>, index: usize) {
         if link.is_orphaned() && matches!(self.entries.get(index), Some(Some(_))) {
             self.remove(index);
-            link.engine().retire();
+            link.engine().retire(link);
             self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
         }
     }

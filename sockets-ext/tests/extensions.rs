@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uwarp::{
     AtomicOperation, Completion, Domain, End, Fault, Listener, OperationKind, Options, PostError,
-    Region, Rights, Socket, Status, TerminateCode, WaitError,
+    Region, RemoteRegion, Rights, Socket, Status, TerminateCode, WaitError,
 };
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
@@ -77,47 +77,117 @@ fn a_word_is_added_to_and_swapped() {
     socket.close().unwrap();
 }
 
+/// Adds 1 to the word `count` times, as fast as the ORD allows; the words that were found.
+fn add_all(socket: &Socket, remote: RemoteRegion, count: u64) -> Vec<u64> {
+    let add = AtomicOperation::FetchAdd { add: 1, mask: 0 };
+    let (mut posted, mut found) = (0, Vec::new());
+    while found.len() < count as usize {
+        while posted < count && socket.post_atomic(posted, add, remote).is_ok() {
+            posted += 1;
+        }
+        found.push(done(socket).original.expect("it succeeded"));
+    }
+    found
+}
+
+/// Tries `count` times to add 1 to the word by comparing and swapping; the words that were found where it worked.
+fn swap_all(socket: &Socket, remote: RemoteRegion, count: u64) -> Vec<u64> {
+    let (mut compare, mut found) = (0, Vec::new());
+    for id in 0..count {
+        let swap = AtomicOperation::CompareSwap {
+            compare,
+            compare_mask: u64::MAX,
+            swap: compare + 1,
+            swap_mask: u64::MAX,
+        };
+        socket.post_atomic(id, swap, remote).unwrap();
+        let original = done(socket).original.expect("it succeeded");
+        if original == compare {
+            found.push(original);
+            compare += 1;
+        } else {
+            // Others have been quicker.
+            compare = original;
+        }
+    }
+    found
+}
+
+/// RFC 7306 s5.3 (X03): four connections on two workers, and two threads of this program, at one word and all at
+/// once. Every step finds another word, and none is lost.
 #[test]
 fn additions_from_everywhere_are_not_lost() {
-    const EACH: u64 = 2000;
+    const EACH: u64 = 4000;
     let served = Domain::new();
     let region = aligned(&served, Rights::REMOTE_ATOMIC);
     let remote = region.remote().unwrap();
     let workers = uwarp::Workers::start(2).unwrap();
     let listener = Listener::bind("127.0.0.1:0", &Options::new(&served).workers(&workers)).unwrap();
     let address = listener.local_addr();
-    std::thread::scope(|scope| {
+    let connected = std::sync::Barrier::new(6);
+    let busy = std::sync::atomic::AtomicUsize::new(4);
+    let (found, added) = std::thread::scope(|scope| {
         let accepting = scope.spawn(|| {
             (0..4)
                 .map(|_| listener.accept().unwrap().accept(&[]).unwrap())
                 .collect::<Vec<_>>()
         });
-        for _ in 0..4 {
+        let (connected, busy, memory) = (&connected, &busy, region.memory());
+        let peers: Vec<_> = (0..4)
+            .map(|who| {
+                scope.spawn(move || {
+                    let socket = uwarp::connect(address, &Options::new(&Domain::new())).unwrap();
+                    connected.wait();
+                    let found = match who {
+                        0 => swap_all(&socket, remote, EACH),
+                        _ => add_all(&socket, remote, EACH),
+                    };
+                    busy.fetch_sub(1, Ordering::SeqCst);
+                    socket.close().unwrap();
+                    found
+                })
+            })
+            .collect();
+        // How often it has added. In bursts: only while nobody rests does one meet another in the middle of its step.
+        let local = |add: fn(&uwarp::RegionMemory) -> u64| {
             scope.spawn(move || {
-                let socket = uwarp::connect(address, &Options::new(&Domain::new())).unwrap();
-                let (mut posted, mut finished) = (0, 0);
-                while finished < EACH {
-                    let add = AtomicOperation::FetchAdd { add: 1, mask: 0 };
-                    while posted < EACH && socket.post_atomic(posted, add, remote).is_ok() {
-                        posted += 1;
+                connected.wait();
+                let (mut count, mut last) = (0, None);
+                while busy.load(Ordering::SeqCst) > 0 {
+                    for _ in 0..1000 {
+                        let found = Some(add(memory));
+                        assert!(last < found, "the word goes up");
+                        last = found;
+                        count += 1;
                     }
-                    assert_eq!(done(&socket).status, Status::Success);
-                    finished += 1;
+                    std::thread::yield_now();
                 }
-                socket.close().unwrap();
-            });
-        }
-        for _ in 0..EACH {
-            region
-                .memory()
-                .fetch_add_u64(0, 1, Ordering::SeqCst)
-                .unwrap();
-        }
+                count
+            })
+        };
+        let locals = [
+            local(|memory| memory.fetch_add_u64(0, 1, Ordering::SeqCst).unwrap()),
+            local(|memory| {
+                let add = |word| word + 1;
+                memory.fetch_update_u64(0, Ordering::SeqCst, add).unwrap()
+            }),
+        ];
+        let found: Vec<Vec<u64>> = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
+        let added: u64 = locals.into_iter().map(|local| local.join().unwrap()).sum();
         for socket in accepting.join().unwrap() {
             assert_eq!(end(&socket), End::Graceful);
         }
+        (found, added)
     });
-    assert_eq!(word(&region, 0), 5 * EACH);
+    for one in &found {
+        assert!(one.is_sorted(), "nobody sees the word go back");
+    }
+    let mut all = found.concat();
+    let total = all.len() as u64 + added;
+    assert_eq!(word(&region, 0), total, "no addition is lost");
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len() as u64 + added, total, "no two find the same word");
 }
 
 #[test]

@@ -347,3 +347,58 @@ fn an_unknown_opcode() {
     assert_eq!(fault_numbers(&end), (0, 2, 6));
     assert_eq!(terminate[..2], [0x02, 6]);
 }
+
+/// RFC 5042 s6.4.3.3 (S07, R37): the stream of who asks for too much ends, and no other.
+#[test]
+fn more_reads_than_the_ird_end_one_connection_and_no_other() {
+    let domain = Domain::new();
+    let listener = listen(&Options::new(&domain).ird(2));
+    let address = listener.local_addr();
+    let region = domain.register(vec![7; 64], Rights::REMOTE_READ).unwrap();
+    let place = remote(&region);
+    let accept = || {
+        let incoming = listener.accept_timeout(LIMIT).unwrap();
+        incoming.accept(b"").unwrap()
+    };
+    let near = Domain::new();
+    let options = Options::new(&near);
+    let good = std::thread::spawn(move || uwarp::connect(address, &options).unwrap());
+    let _serving = accept();
+    let good = Node {
+        domain: near,
+        socket: good.join().unwrap(),
+    };
+    let peer = std::thread::spawn(move || RawPeer::connect(address, true));
+    let socket = accept();
+    let mut peer = peer.join().unwrap();
+    let server = Node { domain, socket };
+
+    let sink = good.local(vec![0; 64]);
+    let list = [sink.slice(..).unwrap()];
+    good.socket.post_read(1, &list, place).unwrap();
+    good.done(1);
+    // Three at once, each of which is good.
+    let requests = [1, 2, 3].map(|msn: u32| {
+        let mut segment = vec![0x41, 0x41, 0, 0, 0, 0];
+        for word in [1, msn, 0] {
+            segment.extend(word.to_be_bytes());
+        }
+        segment.extend([0; 12]);
+        segment.extend(64_u32.to_be_bytes());
+        segment.extend(place.stag.0.to_be_bytes());
+        segment.extend(place.to.to_be_bytes());
+        peer.frame(&segment)
+    });
+    peer.send(&requests.concat());
+    let mut heard = Vec::new();
+    peer.tcp.read_to_end(&mut heard).unwrap();
+    drop(peer);
+    let (_, end) = server.to_the_end();
+    assert_eq!(fault_numbers(&end), (1, 2, 2));
+    assert_eq!(heard[20..22], [0x12, 2], "the Terminate, and no answer");
+
+    sink.write_at(0, &[0; 64]).unwrap();
+    good.socket.post_read(2, &list, place).unwrap();
+    good.done(2);
+    assert_eq!(contents(&sink), [7; 64]);
+}

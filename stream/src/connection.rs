@@ -12,6 +12,7 @@ use uwarp_rdmap::{
 use crate::config::Config;
 use crate::event::{End, Event};
 use crate::fault::{Fault, Headers};
+use crate::reminder::Reminder;
 use crate::startup::Startup;
 use crate::stats::Stats;
 
@@ -89,6 +90,7 @@ pub struct Connection {
     /// A startup frame that waits for its batch.
     pub(crate) frame: Option<Vec<u8>>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) reminder: Reminder,
     /// Octets put into batches, and octets of these that the transport has taken.
     pub(crate) batched: u64,
     pub(crate) written: u64,
@@ -121,6 +123,10 @@ impl Connection {
             events: VecDeque::new(),
             frame: None,
             deadline,
+            reminder: match role {
+                Role::Initiator => Reminder::Idle,
+                Role::Responder => Reminder::Over,
+            },
             batched: 0,
             written: 0,
             drop_batch: false,
@@ -202,8 +208,9 @@ impl Connection {
 
     /// When [`timeout`](Self::timeout) wants to be called.
     #[must_use]
-    pub const fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.deadline, self.reminder.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether the connection is over: the driver closes the socket, or, after
@@ -282,6 +289,7 @@ impl Connection {
                     return self.finish(End::Lost);
                 }
                 self.receiving = Receiving::Ended;
+                self.reminder.stop();
                 if let Some(link) = &mut self.link {
                     link.endpoint.flush_receives();
                 }
@@ -333,6 +341,7 @@ impl Connection {
 
     /// The deadline may have passed.
     pub fn timeout(&mut self, now: Instant) {
+        self.reminder.elapse(now);
         if self.over || self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -395,6 +404,7 @@ impl Connection {
             return;
         }
         self.verdict = Some(end);
+        self.reminder.stop();
         if self.receiving != Receiving::Ended {
             self.receiving = Receiving::Discarding;
         }
@@ -461,6 +471,7 @@ impl Connection {
         self.over = true;
         self.drop_batch = true;
         self.deadline = None;
+        self.reminder.stop();
         self.startup = Startup::Done;
         self.frame = None;
         self.sending = Sending::Ended;

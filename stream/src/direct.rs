@@ -97,6 +97,7 @@ impl Connection {
         link.deframer.skip(&layout);
         let len = layout.ulpdu_len() as u32 - direct.header_len as u32;
         self.stats.fpdus_received += 1;
+        self.reminder.stop();
         self.stats.payload_direct += direct.missing as u64;
         self.stats.payload_copied += direct.buffered.len() as u64;
         if let Err(error) = link.endpoint.deliver(&direct.header, len, &[], memory) {

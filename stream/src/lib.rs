@@ -29,6 +29,7 @@ mod event;
 mod fault;
 mod memory;
 mod receive;
+mod reminder;
 mod startup;
 mod stats;
 mod transmit;

@@ -93,6 +93,7 @@ impl Connection {
         now: Instant,
     ) -> Result<(), Fault> {
         self.first_fpdu_releases();
+        self.reminder.stop();
         self.stats.fpdus_received += 1;
         let Some(link) = &mut self.link else {
             return Ok(());

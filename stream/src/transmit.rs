@@ -56,6 +56,7 @@ impl Connection {
                 break;
             }
         }
+        self.transmit_reminder(batch, memory, now);
         self.finish_half();
         self.settle_rejection();
     }
@@ -66,7 +67,9 @@ impl Connection {
         self.frame.is_some()
             || self.link.as_ref().is_some_and(|link| match self.sending {
                 Sending::Open | Sending::Finishing | Sending::LastWords => {
-                    link.endpoint.has_output() || (link.rtr_pending && self.role == Role::Initiator)
+                    link.endpoint.has_output()
+                        || (link.rtr_pending && self.role == Role::Initiator)
+                        || self.reminder.is_due()
                 }
                 _ => false,
             })
@@ -91,6 +94,38 @@ impl Connection {
             Rtr::Read => link.endpoint.rtr_read(),
             Rtr::Send => link.endpoint.rtr_send(),
         };
+        self.transmit_empty(&outgoing, batch, memory);
+    }
+
+    /// What an initiator says that has heard nothing, between two messages.
+    fn transmit_reminder<M: Memory>(
+        &mut self,
+        batch: &mut Batch<M::Handle>,
+        memory: &mut M,
+        now: Instant,
+    ) {
+        if self.stats.fpdus_sent > 0 {
+            self.reminder.begin(now);
+        }
+        let Some(link) = &mut self.link else { return };
+        let at_boundary = !link.endpoint.has_output();
+        if matches!(self.sending, Sending::Open | Sending::Finishing)
+            && at_boundary
+            && self.reminder.take(now)
+        {
+            let outgoing = link.endpoint.rtr_write();
+            self.transmit_empty(&outgoing, batch, memory);
+        }
+    }
+
+    /// Frames a message without payload that nobody has posted.
+    fn transmit_empty<M: Memory>(
+        &mut self,
+        outgoing: &Outgoing,
+        batch: &mut Batch<M::Handle>,
+        memory: &mut M,
+    ) {
+        let Some(link) = &mut self.link else { return };
         let mut sink = Sink {
             batch,
             memory,

@@ -40,6 +40,8 @@ pub struct Host {
     staged: Vec<u8>,
     saw_fin: bool,
     closed: bool,
+    /// The largest MULPDU that there has been.
+    mulpdu: u16,
     /// Its process is stopped: it neither reads nor writes, and TCP goes on without it.
     pub stopped: bool,
 }
@@ -57,6 +59,7 @@ impl Host {
             staged: Vec::new(),
             saw_fin: false,
             closed: false,
+            mulpdu: 0,
             stopped: false,
         }
     }
@@ -102,7 +105,9 @@ impl Host {
     fn fill_batch(&mut self, now: Instant) {
         self.connection
             .transmit(&mut self.batch, &mut self.ram, self.budget, now);
-        let mulpdu = self.connection.mulpdu().map_or(0, usize::from);
+        // Segments that were framed before it became smaller are still there.
+        self.mulpdu = self.mulpdu.max(self.connection.mulpdu().unwrap_or(0));
+        let mulpdu = usize::from(self.mulpdu);
         // Markers and padding add less than a fiftieth to what is not tiny.
         let fpdu = (mulpdu + mulpdu / 50 + 64).min(max_wire_len(true));
         let most = self.budget + fpdu.max(STARTUP_MAX);

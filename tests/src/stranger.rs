@@ -277,9 +277,19 @@ impl Bench {
 
     /// Writes only what one segment takes, so that a message stays unfinished.
     pub fn drain_one(&mut self) {
+        self.fill(1);
+        self.write(usize::MAX);
+    }
+
+    /// Frames segments until the batch holds `budget` octets, and writes none of it.
+    pub fn fill(&mut self, budget: usize) {
         self.connection
-            .transmit(&mut self.batch, &mut self.ram, 1, self.now);
-        let octets = gather(&self.batch, &self.ram, usize::MAX);
+            .transmit(&mut self.batch, &mut self.ram, budget, self.now);
+    }
+
+    /// Writes at most so many octets of what the batch holds.
+    pub fn write(&mut self, most: usize) {
+        let octets = gather(&self.batch, &self.ram, most);
         self.batch.advance(octets.len());
         self.connection.written(octets.len());
         self.unread.extend_from_slice(&octets);

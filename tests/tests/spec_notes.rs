@@ -18,13 +18,18 @@ const PAGES: [(&str, &[(char, usize)]); 6] = [
 /// Gaps of the RFCs, G1 to this one, each decided in `choices.md`.
 const GAPS: usize = 24;
 
+/// Traps, T1 to this one. Each of them and each gap has its tests in `traps.md`.
+const TRAPS: usize = 24;
+
 /// Directories of the tree; what stands in backticks and begins with one of them is a reference.
-const ROOMS: [&str; 9] = [
+const ROOMS: [&str; 11] = [
     "mpa",
     "ddp",
     "rdmap",
     "stream",
     "sockets-ext",
+    "inspect",
+    "torment",
     "cli",
     "tests",
     "fuzz",
@@ -68,7 +73,7 @@ enum Reference<'a> {
         path: &'a str,
         item: Option<&'a str>,
     },
-    /// `path::test`.
+    /// `path::test`; in a script, a function that it calls.
     Test { path: &'a str, name: &'a str },
 }
 
@@ -108,7 +113,12 @@ impl<'a> Reference<'a> {
                 (!known).then(|| format!("there is no {item} in {path}"))
             }
             Self::Test { name, .. } => {
-                (!has_test(&source(), name)).then(|| format!("there is no test {name} in {path}"))
+                let known = if path.ends_with(".sh") {
+                    calls(&source(), name)
+                } else {
+                    has_test(&source(), name)
+                };
+                (!known).then(|| format!("there is no test {name} in {path}"))
             }
         }
     }
@@ -134,6 +144,12 @@ fn has_test(source: &str, name: &str) -> bool {
         above.any(|line| *line == "#[test]")
     };
     (0..lines.len()).any(|at| lines[at].starts_with(&head) && marked(at))
+}
+
+/// Whether the script `source` has a function `name`, and calls it without condition.
+fn calls(source: &str, name: &str) -> bool {
+    let has = |what: &str| source.lines().any(|line| line.starts_with(what));
+    has(&format!("{name}() {{")) && has(&format!("{name} "))
 }
 
 /// What is wrong with the row of a requirement.
@@ -233,6 +249,39 @@ fn every_row_is_true() {
     none(&found);
 }
 
+/// What is wrong with the row of a gap or a trap on the page of tests.
+fn untested(cells: &[&str]) -> Vec<String> {
+    let Some((shown_by, before)) = cells.split_last() else {
+        return Vec::new();
+    };
+    let references: Vec<_> = quoted(shown_by).map(Reference::parse).collect();
+    let mut found = Vec::new();
+    if before.iter().any(|cell| cell.is_empty()) || references.is_empty() {
+        found.push("it does not say what it is, or no test".to_owned());
+    }
+    for reference in references {
+        match reference {
+            Some(reference @ Reference::Test { .. }) => found.extend(reference.problem()),
+            _ => found.push("it is shown by something that is no test".to_owned()),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_gap_and_trap_has_a_test() {
+    let page = page("traps.md");
+    let rows = rows(&page);
+    let numbered = |letter, last| (1..=last).map(move |number| format!("{letter}{number}"));
+    let expected: Vec<String> = numbered('G', GAPS).chain(numbered('T', TRAPS)).collect();
+    let mut found = count_ids(&rows, &expected);
+    for row in rows {
+        let wrong = untested(&row);
+        found.extend(wrong.iter().map(|what| format!("{}: {what}", row[0])));
+    }
+    none(&found);
+}
+
 #[test]
 fn every_gap_has_a_decision() {
     let page = page("choices.md");
@@ -279,6 +328,9 @@ fn what_is_wrong_is_found() {
     let test = "`mpa/src/crc.rs::appending_equals_one_pass`";
     let good = ["F01", "s1", "MUST", "something", place, test, "met"];
     assert_eq!(problems(&good), Vec::<String>::new());
+    let mut script = good;
+    script[5] = "`tests/tshark/check.sh::alignment`";
+    assert_eq!(problems(&script), Vec::<String>::new());
     for (cell, wrong) in [
         (1, ""),
         (2, "PERHAPS"),
@@ -291,6 +343,8 @@ fn what_is_wrong_is_found() {
         (5, "`mpa/src/nowhere.rs::appending_equals_one_pass`"),
         (5, "`mpa/src/crc.rs::appending_equals`"),
         (5, "`mpa/src/crc.rs::to_wire`"),
+        (5, "`tests/tshark/check.sh::align`"),
+        (5, "`tests/tshark/check.sh::capture`"),
         (5, place),
         (6, "almost"),
         (6, "open"),
@@ -304,6 +358,17 @@ fn what_is_wrong_is_found() {
     for status in ["open: no test", "n/a: of no use"] {
         let row = ["F01", "s1", "MAY", "something", "", "", status];
         assert_eq!(problems(&row), Vec::<String>::new());
+    }
+
+    assert_eq!(untested(&["G1", test]), Vec::<String>::new());
+    for row in [
+        vec!["G1", ""],
+        vec!["G1", "no test"],
+        vec!["G1", place],
+        vec!["T1", "", test],
+        vec!["T1", "something", "`mpa/src/crc.rs::appending_equals`"],
+    ] {
+        assert_ne!(untested(&row), Vec::<String>::new(), "{row:?}");
     }
 
     let table = "text\n| id | x |\n|---|---|\n| F01 | a |\n| F03 | b |\n| F01 | `c` |\n| G1 | d |";

@@ -237,9 +237,35 @@ fn both_over(world: &mut World) -> bool {
     world.end(INITIATOR).is_some() && world.end(RESPONDER).is_some()
 }
 
+/// The segment size of one end changes to `emss` at that turn.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    turn: u32,
+    side: usize,
+    emss: u32,
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    // Not so large that a link of small grain takes minutes.
+    let one = (0u32..400, 0usize..2, 128u32..1501).prop_map(|(turn, side, emss)| Change {
+        turn,
+        side,
+        emss,
+    });
+    prop::collection::vec(one, 1..30)
+}
+
 /// Everything succeeds, and both ends close in order.
-fn run_well(mut world: World, closes: usize) {
+fn run_well(world: World, closes: usize) {
+    run_well_while(world, closes, |_, _| {});
+}
+
+/// The same, while `act` does something before each turn.
+fn run_well_while(mut world: World, closes: usize, mut act: impl FnMut(&mut World, u32)) {
+    let mut turn = 0;
     world.run_until(|world| {
+        act(world, turn);
+        turn += 1;
         (world.is_done() && world.is_set_up(INITIATOR) && world.is_set_up(RESPONDER))
             || world.end(INITIATOR).is_some()
             || world.end(RESPONDER).is_some()
@@ -347,6 +373,18 @@ proptest! {
         setup in setup(), drafts in drafts(40), closes in 0usize..2,
     ) {
         run_well(world(&setup, &drafts), closes);
+    }
+
+    /// RFC 5041 s3 (D01): the segment size may change at any time, at either end.
+    #[test]
+    fn the_segment_size_changes_meanwhile(
+        setup in setup(), drafts in drafts(20), closes in 0usize..2, changes in changes(),
+    ) {
+        run_well_while(world(&setup, &drafts), closes, |world, turn| {
+            for change in changes.iter().filter(|change| change.turn == turn) {
+                world.pair.hosts[change.side].connection.set_emss(change.emss);
+            }
+        });
     }
 
     #[test]

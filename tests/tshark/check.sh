@@ -15,12 +15,17 @@ set -euo pipefail
 
 readonly end_of_capture="uwarp: end of capture"
 
-# Inside a fresh namespace: captures what happens while a command runs. An Ethernet's MTU, so that there are many segments.
+# Octets of a full TCP segment where the MTU is an Ethernet's: less the headers of IP and TCP, and a timestamp.
+readonly segment=1448
+
+# Inside a fresh namespace: captures what happens while a command runs. An Ethernet's MTU, so that there are many
+# segments; and windows that are not soon full, for where they end TCP cuts segments as they come.
 capture() {
     local pcap=$1 said tcpdump
     shift
     said=$(mktemp)
     ip link set lo up mtu 1500
+    echo "4096 16777216 16777216" >/proc/sys/net/ipv4/tcp_rmem
     tcpdump -i lo --immediate-mode -U -B 65536 -Z root -w "$pcap" "tcp or udp" 2>"$said" &
     tcpdump=$!
     until grep -q "listening on" "$said"; do
@@ -125,6 +130,37 @@ judge() {
     echo "  $fpdus FPDUs decoded to the last octet"
 }
 
+# aligned PCAP SEGMENT: whether, in each direction of many segments, 95 of 100 begin where an FPDU does (RFC 5044 s5.1,
+# F29). What tcpdump sees may be several segments that are cut later, each of SEGMENT octets but the last. Not for
+# streams with markers.
+aligned() {
+    local way of begin ways=0
+    while read -r way of begin; do
+        ((begin * 100 >= of * 95)) || fail "$begin of $of TCP segments in direction $way begin with an FPDU"
+        echo "  $begin of $of TCP segments begin with an FPDU"
+        ways=$((ways + 1))
+    done < <(decode "$1" -Y "tcp.len > 0" -T fields -E occurrence=a -E aggregator=, -e tcp.stream -e tcp.srcport \
+        -e tcp.seq -e tcp.len -e iwarp_mpa.pdlength -e iwarp_mpa.ulpdulength |
+        awk -F'\t' -v segment="$2" '
+            { way = $1 "/" $2; ways[NR] = way; seq[NR] = $3; len[NR] = $4 }
+            !(way in at) { at[way] = 1; start[way " " 1] = 1 }
+            $5 != "" { at[way] += 20 + $5; start[way " " at[way]] = 1 }
+            {
+                n = split($6, ulpdu, ",")
+                for (i = 1; i <= n; i++) { at[way] += int((ulpdu[i] + 5) / 4) * 4 + 4; start[way " " at[way]] = 1 }
+            }
+            END {
+                for (row = 1; row <= NR; row++)
+                    for (cut = 0; cut < len[row]; cut += segment) {
+                        place = ways[row] " " (seq[row] + cut)
+                        all[ways[row]]++
+                        if (place in start) begin[ways[row]]++
+                    }
+                for (way in all) if (all[way] > 100) print way, all[way], begin[way] + 0
+            }')
+    [[ $ways -eq 2 ]] || fail "$ways directions have many segments"
+}
+
 # The operations by their opcodes: Write, Read Request, Read Response, Send, and its three other forms.
 readonly every_operation=(0x00 0x01 0x02 0x03 0x04 0x05 0x06)
 
@@ -137,12 +173,24 @@ session() {
     judge "$captures/session$*.pcap" "$crc" "$markers" "${every_operation[@]}"
 }
 
-# A judge that passes everything proves nothing: one octet in the middle of a good capture is changed.
+# The Write and the Read of the last session, in TCP segments. The count has to notice when the cuts are elsewhere.
+alignment() {
+    local pcap=$1
+    echo "TCP segments of the same"
+    aligned "$pcap" "$segment"
+    ! (aligned "$pcap" $((segment - 4))) >/dev/null 2>&1 || fail "cuts at other places were not noticed"
+}
+
+# A judge that passes everything proves nothing: one octet of a good capture is changed.
 judge_fails() {
-    local good=$1 bad=$captures/spoiled.pcap
+    local good=$1 bad=$captures/spoiled.pcap middle octet
     echo "a capture with one wrong octet"
     cp "$good" "$bad"
-    printf '\xee' | dd of="$bad" bs=1 seek=$(($(stat -c %s "$good") / 2)) conv=notrunc status=none
+    # Half-way through the Write: between it and the Read there is more than FPDUs.
+    middle=$(($(stat -c %s "$good") / 4))
+    octet=$(od -An -tu1 -j "$middle" -N 1 "$good")
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((octet ^ 0xff)))" | dd of="$bad" bs=1 seek="$middle" conv=notrunc status=none
     ! (judge "$bad" on off) 2>/dev/null || fail "was found to be good"
     echo "  is found out"
 }
@@ -161,6 +209,8 @@ demo
 session on off
 judge_fails "$captures/session.pcap"
 session off off --no-crc
+session on off --len 1000001
+alignment "$captures/session--len 1000001.pcap"
 for len in 1 400 508 1000 1400; do
     session on on --markers --len "$len"
 done

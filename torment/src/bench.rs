@@ -1,20 +1,27 @@
 //! What the cases are played with: the target, its profile, and ways to a connection.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use uwarp_mpa::{Enhanced, Frame, FrameKind, RtrSet};
+use uwarp_mpa::{Enhanced, Frame, FrameKind, Rtr, RtrSet};
 
+use crate::callers::{Callers, Running};
 use crate::conn::{Conn, Patience, Trouble};
-use crate::profile::{Favour, Place, Profile, READ_SIZE, Receipt, RegionKind};
+use crate::profile::{Favour, Manner, Place, Profile, READ_SIZE, Receipt, RegionKind};
 use crate::seen::Seen;
 
 /// The target as the cases see it.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    pub(crate) address: SocketAddr,
+    /// Where the target listens, if it does.
+    pub(crate) address: Option<SocketAddr>,
     pub(crate) profile: Profile,
     pub(crate) patience: Patience,
+    /// Where the target calls, if its user makes it.
+    pub(crate) callers: Option<Callers>,
+    /// The name of the case that is played.
+    pub(crate) case: String,
 }
 
 /// A startup Request and what goes with it.
@@ -111,12 +118,17 @@ impl Dial {
 impl Bench {
     /// A TCP connection to the target, without a word.
     pub(crate) fn open(&self) -> Result<Conn, Trouble> {
-        Conn::open(self.address, self.patience)
+        Conn::open(self.target()?, self.patience)
+    }
+
+    fn target(&self) -> Result<SocketAddr, Trouble> {
+        self.address
+            .ok_or_else(|| Trouble::NotOffered("no target was given".to_owned()))
     }
 
     /// Sends the Request of `dial`, takes the accepting Reply, and begins full operation.
     pub(crate) fn dial(&self, dial: &Dial) -> Result<(Conn, Frame), Trouble> {
-        let mut address = self.address;
+        let mut address = self.target()?;
         if dial.markers_port {
             let port = self.profile.markers_port;
             address.set_port(port.ok_or_else(|| Trouble::Setup("no port for markers".into()))?);
@@ -145,16 +157,58 @@ impl Bench {
         Ok(conn)
     }
 
-    /// A target's connection to us, whose Request has been taken.
-    pub(crate) fn called(&self, peer_to_peer: bool) -> Result<Call, Trouble> {
-        let local = match self.address.ip() {
+    /// A target's connection to us, whose Request has been taken; `peer_to_peer` is what we ask
+    /// for, where we can.
+    pub(crate) fn called(&self, peer_to_peer: bool) -> Result<Call<'_>, Trouble> {
+        self.called_to(if peer_to_peer {
+            Manner::PeerToPeer
+        } else {
+            Manner::ClientServer
+        })
+    }
+
+    /// As [`called`](Self::called), in a manner that we ask for where we can.
+    pub(crate) fn called_to(&self, manner: Manner) -> Result<Call<'_>, Trouble> {
+        match &self.callers {
+            Some(callers) => {
+                let (conn, request, running) = callers.next(&self.case, self.patience)?;
+                Ok(Call {
+                    conn,
+                    request,
+                    _asking: None,
+                    _running: running,
+                })
+            }
+            None => self.called_as_a_favour(manner),
+        }
+    }
+
+    /// As [`called`](Self::called), for a case that makes sense in this mode only.
+    pub(crate) fn called_in_mode(&self, peer_to_peer: bool) -> Result<Call<'_>, Trouble> {
+        let call = self.called(peer_to_peer)?;
+        let words = call.request.enhanced_data();
+        if words.is_some_and(|words| words.peer_to_peer == peer_to_peer) {
+            return Ok(call);
+        }
+        let mode = if peer_to_peer {
+            "peer-to-peer"
+        } else {
+            "client-server"
+        };
+        Err(Trouble::NotOffered(format!(
+            "the target's Request is not an enhanced one in {mode} mode"
+        )))
+    }
+
+    fn called_as_a_favour(&self, manner: Manner) -> Result<Call<'_>, Trouble> {
+        let any = match self.target()?.ip() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let listener = TcpListener::bind((local, 0))?;
+        let listener = TcpListener::bind((any, 0))?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let asking = self.asking(Favour::Call { port, peer_to_peer })?;
+        let asking = self.asking(Favour::Call { port, manner })?;
         let deadline = Instant::now() + self.patience.answer;
         let stream = loop {
             match listener.accept() {
@@ -173,7 +227,8 @@ impl Bench {
         Ok(Call {
             conn,
             request,
-            _asking: asking,
+            _asking: Some(asking),
+            _running: None,
         })
     }
 
@@ -186,10 +241,39 @@ impl Bench {
         })
     }
 
+    /// A region that every stream may read. Cases that use it say that they need Reads.
+    pub(crate) fn readable(&self) -> Place {
+        self.profile.readable().unwrap_or(Place {
+            stag: 0,
+            to: 0,
+            len: 0,
+        })
+    }
+
+    /// An STag that belongs to no region of the profile.
+    pub(crate) fn free_stag(&self) -> u32 {
+        let taken = |stag: &u32| {
+            let mut places = self.profile.regions.values();
+            places.any(|place| place.stag == *stag)
+        };
+        (0x0bad_0000..).find(|stag| !taken(stag)).unwrap_or(0)
+    }
+
+    /// The STag of a region that has been revoked or, without one, one that never was.
+    pub(crate) fn invalid_stag(&self) -> u32 {
+        let revoked = self.profile.regions.get(&RegionKind::Revoked);
+        revoked.map_or_else(|| self.free_stag(), |place| place.stag)
+    }
+
+    /// Whether the octets of a region can be looked at.
+    pub(crate) fn can_look(&self, kind: RegionKind) -> bool {
+        self.profile.ird > 0 && self.profile.regions.contains_key(&kind)
+    }
+
     /// All octets of a region, and the damages that the target knows of.
-    pub(crate) fn look(&self, kind: RegionKind) -> Result<(Vec<u8>, u8), Trouble> {
+    pub(crate) fn look(&self, kind: RegionKind) -> Result<(Vec<u8>, Damage), Trouble> {
         let (mut conn, reply) = self.dial(&Dial::default())?;
-        let damage = Profile::decode(reply.user_data()).map_or(0, |profile| profile.damage);
+        let damage = damage(&reply);
         conn.hello();
         let Place { stag, to, len } = self.place(kind);
         let octets = conn.fetch(stag, to, len);
@@ -204,14 +288,14 @@ impl Bench {
     }
 
     /// Whether the target still takes connections, and the damages that it knows of.
-    pub(crate) fn probe(&self) -> Result<u8, Trouble> {
+    pub(crate) fn probe(&self) -> Result<Damage, Trouble> {
         let (_, reply) = self.dial(&Dial::default())?;
-        Ok(Profile::decode(reply.user_data()).map_or(0, |profile| profile.damage))
+        Ok(damage(&reply))
     }
 
     /// Proves that the connection works: a Read of 16 octets is answered.
     pub(crate) fn prove(&self, mut conn: Conn) -> Seen {
-        let Place { stag, to, .. } = self.place(RegionKind::Steady);
+        let Place { stag, to, .. } = self.readable();
         let works = conn.fetch(stag, to, 16).is_some();
         let mut seen = conn.finish();
         seen.works = works;
@@ -226,27 +310,64 @@ impl Bench {
     }
 }
 
+/// Regions that somebody has changed who must not.
+pub(crate) type Damage = BTreeSet<RegionKind>;
+
+fn damage(reply: &Frame) -> Damage {
+    Profile::decode(reply.user_data()).map_or_else(Damage::new, |profile| profile.damage)
+}
+
 /// A connection that the target made as initiator.
 #[derive(Debug)]
-pub(crate) struct Call {
+pub(crate) struct Call<'b> {
     pub(crate) conn: Conn,
     pub(crate) request: Frame,
     /// The connection on which we asked for it.
-    _asking: Conn,
+    _asking: Option<Conn>,
+    /// What made it call.
+    _running: Option<Running<'b>>,
 }
 
-impl Call {
-    /// The Reply that accepts on these terms.
+impl Call<'_> {
+    /// Terms that suit the Request.
+    pub(crate) fn terms(&self) -> Enhanced {
+        let asked = self.request.enhanced_data();
+        let peer_to_peer = asked.is_some_and(|asked| asked.peer_to_peer);
+        Enhanced {
+            ird: 4,
+            // Not more than the target takes (E08).
+            ord: asked.map_or(4, |asked| asked.ird.min(4)),
+            peer_to_peer,
+            rtr: match asked {
+                Some(asked) if peer_to_peer && asked.rtr.contains(Rtr::Write) => RtrSet::WRITE,
+                Some(asked) if peer_to_peer => asked.rtr,
+                _ => RtrSet::NONE,
+            },
+        }
+    }
+
+    /// The Reply that accepts on these terms; one of the Request's kind (E21).
     pub(crate) fn reply(&self, words: Enhanced) -> Frame {
+        let enhanced = self.request.enhanced;
         Frame {
             kind: FrameKind::Reply,
             markers: false,
             crc: true,
             rejected: false,
-            enhanced: true,
+            enhanced,
             revision: self.request.revision,
-            private_data: words.encode().to_vec(),
+            private_data: if enhanced {
+                words.encode().to_vec()
+            } else {
+                Vec::new()
+            },
         }
+    }
+
+    /// Accepts on terms that suit the Request, and begins full operation.
+    pub(crate) fn accept(&mut self) -> Result<(), Trouble> {
+        let reply = self.reply(self.terms());
+        self.answer(&reply)
     }
 
     /// Sends a Reply and begins full operation.

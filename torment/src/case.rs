@@ -4,20 +4,28 @@ use std::borrow::Cow;
 
 use crate::bench::Bench;
 use crate::conn::Trouble;
-use crate::profile::{Profile, RegionKind};
+use crate::profile::{FavourKind, RegionKind};
 use crate::seen::{Due, Seen};
 
 /// What a target must offer for a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
+    /// An address that takes connections; every case has it but those in which the target calls.
+    Target,
+    /// That the target calls us: by a favour, or of its user's own accord.
+    Call,
     /// A region of this kind.
     Region(RegionKind),
     /// Posted receives of known number and length.
     Receives,
-    /// Reads, and a steady region to read.
+    /// Reads, and a region to read.
     Reads,
-    /// The favours of a target of ours.
-    Favours,
+    /// A favour.
+    Favour(FavourKind),
+    /// Atomics.
+    Atomics,
+    /// Immediate Data.
+    ImmediateData,
     /// A port that wants markers.
     Markers,
     /// A known time limit for startup frames.
@@ -26,19 +34,33 @@ pub(crate) enum Need {
 
 impl Need {
     /// Why the case is skipped; `None` if the target offers it.
-    fn missing(self, profile: &Profile) -> Option<String> {
-        let has = |kind| profile.regions.contains_key(&kind);
+    fn missing(self, bench: &Bench) -> Option<String> {
+        let profile = &bench.profile;
         let (met, what) = match self {
-            Self::Region(kind) => (has(kind), format!("region '{}'", kebab(kind))),
+            Self::Target => {
+                let why = "no target was given: only the cases in which it calls are played";
+                return bench.address.is_none().then(|| why.to_owned());
+            }
+            Self::Call => {
+                let met = bench.callers.is_some() || profile.favours.contains(&FavourKind::Call);
+                let why = "the target does not call us: see --call-me";
+                return (!met).then(|| why.to_owned());
+            }
+            Self::Region(kind) => (
+                profile.regions.contains_key(&kind),
+                format!("region '{kind}'"),
+            ),
             Self::Receives => (
                 profile.receives > 0 && profile.receive_len > 0,
                 "posted receives".to_owned(),
             ),
             Self::Reads => (
-                profile.ird > 0 && has(RegionKind::Steady),
-                "Reads of a region 'steady'".to_owned(),
+                profile.ird > 0 && profile.readable().is_some(),
+                "Reads of a region 'steady', 'wide' or 'open'".to_owned(),
             ),
-            Self::Favours => (profile.favours, "favours".to_owned()),
+            Self::Favour(kind) => (profile.favours.contains(&kind), format!("favour '{kind}'")),
+            Self::Atomics => (profile.atomics, "Atomics".to_owned()),
+            Self::ImmediateData => (profile.immediate_data, "Immediate Data".to_owned()),
             Self::Markers => (
                 profile.markers_port.is_some(),
                 "port that wants markers".to_owned(),
@@ -50,13 +72,6 @@ impl Need {
         };
         (!met).then(|| format!("the target's profile has no {what}"))
     }
-}
-
-fn kebab(kind: RegionKind) -> String {
-    serde_json::to_value(kind)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 type Play = Box<dyn Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync>;
@@ -81,11 +96,10 @@ impl Case {
         due: &[Due],
         play: impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static,
     ) -> Self {
-        let needs = if due.contains(&Due::Works) {
-            vec![Need::Reads]
-        } else {
-            Vec::new()
-        };
+        let mut needs = vec![Need::Target];
+        if due.contains(&Due::Works) {
+            needs.push(Need::Reads);
+        }
         Self {
             name: name.into(),
             ids,
@@ -97,10 +111,10 @@ impl Case {
         }
     }
 
-    /// Nothing may change in this region.
+    /// Nothing may change in this region, which is looked at if the target lets it be read.
     pub(crate) fn guarding(mut self, kind: RegionKind) -> Self {
         self.guard = Some(kind);
-        self.needs([Need::Region(kind)])
+        self
     }
 
     /// What the target must offer.
@@ -115,13 +129,18 @@ impl Case {
     }
 
     /// Why it cannot be played with this target.
-    pub(crate) fn unplayable(&self, profile: &Profile) -> Option<String> {
-        self.needs.iter().find_map(|need| need.missing(profile))
+    pub(crate) fn unplayable(&self, bench: &Bench) -> Option<String> {
+        self.needs.iter().find_map(|need| need.missing(bench))
     }
 
-    /// What must come back, in words.
-    pub(crate) fn due_in_words(&self) -> String {
-        let words: Vec<String> = self.due.iter().map(Due::to_string).collect();
-        words.join(" or ")
+    /// What must come back, in words: one of these.
+    pub(crate) fn due_in_words(&self) -> Vec<String> {
+        self.due.iter().map(Due::to_string).collect()
+    }
+
+    /// The same, for a column of a table.
+    pub(crate) fn due_in_brief(&self) -> String {
+        let words: Vec<String> = self.due.iter().map(Due::in_brief).collect();
+        words.join(" | ")
     }
 }

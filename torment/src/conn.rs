@@ -267,6 +267,12 @@ impl Conn {
         }
     }
 
+    /// The next ULPDU, if one comes in a time in which none should.
+    pub(crate) fn stray(&mut self) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + self.patience.quiet;
+        self.ulpdu(deadline).ok()
+    }
+
     /// What is known so far, to be added to.
     pub(crate) fn seen(&mut self) -> &mut Seen {
         &mut self.seen

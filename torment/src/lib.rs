@@ -1,4 +1,4 @@
-//! Plays the broken peer: over a hundred cases, one for each rule, against any iWARP over TCP.
+//! Plays the broken peer: some three hundred cases, one for each rule, against any iWARP over TCP.
 //!
 //! A case connects to the target, says something that is wrong (or odd, and yet right), and compares what
 //! comes back with what the RFCs demand: a Terminate of a given layer, type and code with the right copies
@@ -6,8 +6,12 @@
 //! not be placed, a second, proper connection reads the target's memory before and after.
 //!
 //! What a case needs from the target, such as an STag that may only be read or a receive of known
-//! length, is in the target's [`Profile`]. A [`Target`] of this crate offers all of it; for other
-//! programs it is given in a file, and cases that need more are skipped, with the reason.
+//! length, is in the target's [`Profile`]. A [`Target`] of this crate offers all of it; other programs
+//! tell as much as they have, and cases that need more are skipped, with the reason.
+//!
+//! Cases in which the target is the initiator are played when it calls us: as a favour, or because its
+//! user makes it, see `--call-me`. After each case a proper connection shows whether the target is still
+//! there; one that is not is [`Gone`](Verdict::Gone), and the run goes on when it comes back.
 //!
 //! ```
 //! use clap::Parser;
@@ -32,17 +36,23 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod callers;
 mod case;
 mod cases;
+mod codes;
 mod conn;
+mod offer;
+mod play;
 mod profile;
+mod reach;
 mod report;
 mod runner;
 mod seen;
 mod target;
 mod wire;
 
-pub use profile::{Place, Profile, RegionKind};
+pub use offer::ProfileError;
+pub use profile::{FavourKind, Place, Profile, RegionKind};
 pub use report::{Outcome, Row, Verdict};
 pub use runner::{Args, RunError, TargetArgs, run, run_target, run_to};
 pub use target::{Target, TargetError};

@@ -1,33 +1,68 @@
-//! Plays the cases one by one, and never dies of what a target does.
+//! What the commands take, and what they do with it.
 
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::bench::{Bench, Dial};
+use crate::bench::Bench;
+use crate::callers::Callers;
 use crate::case::Case;
 use crate::cases;
+use crate::codes;
 use crate::conn::{Patience, Trouble};
-use crate::profile::{Profile, RegionKind};
-use crate::report::{Outcome, Row, Verdict};
-use crate::seen::{Ending, Seen};
+use crate::offer::{Offer, ProfileError};
+use crate::play::Run;
+use crate::profile::Profile;
+use crate::reach;
+use crate::report::{Outcome, Row};
 use crate::target::{Target, TargetError};
 
-/// Connections in a row that a target may refuse before the rest of the cases is given up.
-const REFUSALS_MAX: u32 = 3;
+/// What stands behind the options of `uwarp torment`.
+const MORE: &str = "\
+Without --profile and --profile-command the target is asked for its profile: it may tell it in the \
+private data of its Replies, as `uwarp target` does. A profile in JSON is like this; every part of it \
+may be missing, and what needs it is skipped:
+
+    {
+      \"regions\": {
+        \"open\":    {\"stag\": 258, \"to\": 140737353000000, \"len\": 4096},
+        \"steady\":  {\"stag\": 515, \"to\": 140737354000000, \"len\": 1048576},
+        \"wide\":    {\"stag\": 772, \"to\": 140737356000000, \"len\": 131072},
+        \"foreign\": {\"stag\": 1029, \"to\": 140737357000000, \"len\": 4096}
+      },
+      \"receives\": 4, \"receive_len\": 1024, \"ird\": 8
+    }
+
+Regions: open (peers may write and read it), steady (read it), wide (write and read it), write-only, \
+foreign (of another protection domain), other-stream (of another stream), revoked, spare (as open, for \
+invalidations that must be refused). STags must be good on every connection. `receives` receives of \
+`receive_len` octets are posted on each new connection before it is accepted. Further parts: \
+startup_timeout_ms, markers_port, atomics, immediate_data, favours, damage. The file PROFILE.md of the crate \
+uwarp-torment tells all about them, and what a target in C has to do.
+
+With --call-me the target's own initiator is tormented. It shall connect to the address that is printed, \
+again and again, or once for each run of the command of --on-call, and send something as soon as it is \
+connected.
+
+The exit status is 0 if all cases that could be played have passed, 1 if not, 2 if none could be played.";
 
 /// What `uwarp torment` takes.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = MORE)]
 pub struct Args {
     /// The target, as HOST:PORT; `uwarp target` offers everything that the cases need
-    #[arg(required_unless_present = "list")]
+    #[arg(required_unless_present_any = ["list", "call_me"])]
     target: Option<String>,
 
     /// Play only the cases whose name contains this; may be given several times
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
+
+    /// Leave the cases out whose name contains this; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    skip: Vec<String>,
 
     /// List the cases, with what is sent and what must come back, and play none
     #[arg(long)]
@@ -37,9 +72,26 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
-    /// What the target offers, as JSON; without it the target is asked
-    #[arg(long, value_name = "FILE")]
+    /// What the target offers, as JSON; see below
+    #[arg(long, value_name = "FILE", conflicts_with = "profile_command")]
     profile: Option<PathBuf>,
+
+    /// A command that writes what the target offers now, as JSON; run before the first case and after each
+    #[arg(long, value_name = "COMMAND")]
+    profile_command: Option<String>,
+
+    /// Listen here, as ADDRESS:PORT, for the target to call us in the cases about initiators
+    #[arg(long, value_name = "ADDRESS")]
+    call_me: Option<String>,
+
+    /// A command that makes the target call once; run for each such case with TORMENT_ADDRESS,
+    /// TORMENT_PORT and TORMENT_CASE in its environment, and killed 1 s after the case if it is still there
+    #[arg(long, value_name = "COMMAND", requires = "call_me")]
+    on_call: Option<String>,
+
+    /// How long a call may take to come, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    call_patience: u64,
 
     /// How long an answer may take, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1500)]
@@ -48,6 +100,14 @@ pub struct Args {
     /// How long silence must last to count as silence, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 80)]
     quiet: u64,
+
+    /// How long a target that takes no connections after a case is waited for, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 3000)]
+    recovery: u64,
+
+    /// A command that starts the target again when it is gone after a case
+    #[arg(long, value_name = "COMMAND")]
+    restart: Option<String>,
 
     /// How long the whole run may take, in seconds; what is left then is skipped
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
@@ -79,12 +139,15 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The profile cannot be read.
-    #[error("cannot read the profile {}: {why}", .file.display())]
-    Profile {
-        /// The file.
-        file: PathBuf,
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The address for calls cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// What was given.
+        address: String,
         /// Why.
-        why: String,
+        source: std::io::Error,
     },
     /// Nobody accepts connections there.
     #[error("{0} does not accept connections")]
@@ -150,31 +213,37 @@ pub fn run_target(args: &TargetArgs) -> ExitCode {
 /// When nothing can be played, or the results cannot be written.
 pub fn run_to(args: &Args, out: &mut dyn Write) -> Result<Outcome, RunError> {
     let mut cases = cases::all();
-    if !args.only.is_empty() {
-        cases.retain(|case| args.only.iter().any(|only| case.name.contains(only)));
-    }
+    let has = |case: &Case, names: &[String]| {
+        let mut names = names.iter();
+        names.any(|name| case.name.contains(name.as_str()))
+    };
+    cases.retain(|case| args.only.is_empty() || has(case, &args.only));
+    cases.retain(|case| !has(case, &args.skip));
     if args.list {
         for case in &cases {
             list(case, out)?;
         }
+        codes::list(out)?;
+        reach::list(out)?;
         return Ok(Outcome::default());
     }
-    let name = args.target.clone().unwrap_or_default();
-    let bench = bench(args, &name)?;
-    let mut run = Run {
-        bench,
-        deadline: Instant::now() + Duration::from_secs(args.time_limit),
-        refusals: 0,
-        damage: 0,
-    };
+    let mut run = set_up(args)?;
+    if let Some(callers) = &run.bench.callers {
+        // Not among the results, which may be JSON for another program.
+        eprintln!("waiting for calls on {}", callers.address());
+    }
     let mut outcome = Outcome {
-        target: name,
+        target: args.target.clone().unwrap_or_default(),
         rows: Vec::new(),
     };
+    if !args.json {
+        Row::write_head(out)?;
+    }
     for case in &cases {
         let row = run.play(case);
         if !args.json {
             row.write(out)?;
+            out.flush()?;
         }
         outcome.rows.push(row);
     }
@@ -190,214 +259,54 @@ pub fn run_to(args: &Args, out: &mut dyn Write) -> Result<Outcome, RunError> {
 fn list(case: &Case, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{:<36}  {}", case.name, case.ids.join(" "))?;
     writeln!(out, "    sent: {}", case.sends)?;
-    writeln!(out, "    due:  {}", case.due_in_words())
+    writeln!(out, "    due:  {}", case.due_in_words().join(" or "))
 }
 
-fn bench(args: &Args, name: &str) -> Result<Bench, RunError> {
+fn resolve(name: &str) -> Result<SocketAddr, RunError> {
     let bad = |source| RunError::Address {
         name: name.to_owned(),
         source,
     };
-    let address = name
-        .to_socket_addrs()
+    name.to_socket_addrs()
         .map_err(bad)?
         .next()
-        .ok_or_else(|| bad(std::io::ErrorKind::NotFound.into()))?;
+        .ok_or_else(|| bad(std::io::ErrorKind::NotFound.into()))
+}
+
+fn set_up(args: &Args) -> Result<Run, RunError> {
+    let millis = |count: u64| Duration::from_millis(count.max(1));
+    let callers = match &args.call_me {
+        Some(address) => Some(
+            Callers::listen(address, args.on_call.clone(), millis(args.call_patience)).map_err(
+                |source| RunError::Listen {
+                    address: address.clone(),
+                    source,
+                },
+            )?,
+        ),
+        None => None,
+    };
     let mut bench = Bench {
-        address,
+        address: args.target.as_deref().map(resolve).transpose()?,
         profile: Profile::default(),
         patience: Patience {
-            answer: Duration::from_millis(args.patience.max(1)),
-            quiet: Duration::from_millis(args.quiet.max(1)),
+            answer: millis(args.patience),
+            quiet: millis(args.quiet),
         },
+        callers,
+        case: String::new(),
     };
-    if let Err(Trouble::Connect(_)) = bench.open() {
+    if let (Some(address), Err(Trouble::Connect(_))) = (bench.address, bench.open()) {
         return Err(RunError::Unreachable(address));
     }
-    bench.profile = match &args.profile {
-        Some(file) => read_profile(file)?,
-        None => ask_for_profile(&bench),
+    let offer = match (&args.profile, &args.profile_command) {
+        (Some(file), _) => Offer::File(file.clone()),
+        (None, Some(command)) => Offer::Command(command.clone()),
+        (None, None) => Offer::Asked,
     };
-    Ok(bench)
-}
-
-fn read_profile(file: &PathBuf) -> Result<Profile, RunError> {
-    let failed = |why: String| RunError::Profile {
-        file: file.clone(),
-        why,
-    };
-    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
-}
-
-/// A target that does not tell a profile has an empty one.
-fn ask_for_profile(bench: &Bench) -> Profile {
-    bench
-        .dial(&Dial::default())
-        .ok()
-        .and_then(|(_, reply)| Profile::decode(reply.user_data()))
-        .unwrap_or_default()
-}
-
-/// The state of a run.
-struct Run {
-    bench: Bench,
-    deadline: Instant,
-    /// Connections that were refused in a row.
-    refusals: u32,
-    /// The damages that are known.
-    damage: u8,
-}
-
-impl Run {
-    fn play(&mut self, case: &Case) -> Row {
-        let start = Instant::now();
-        let (verdict, came, remarks) = match self.reason_to_skip(case) {
-            Some(reason) => (Verdict::Skipped, reason, Vec::new()),
-            None => self.judge(case),
-        };
-        Row {
-            name: case.name.to_string(),
-            ids: case.ids.to_vec(),
-            sends: case.sends.to_string(),
-            due: case.due_in_words(),
-            verdict,
-            came,
-            remarks,
-            millis: start.elapsed().as_millis() as u64,
-        }
-    }
-
-    fn reason_to_skip(&self, case: &Case) -> Option<String> {
-        if self.refusals >= REFUSALS_MAX {
-            return Some("the target no longer accepts connections".to_owned());
-        }
-        if Instant::now() >= self.deadline {
-            return Some("the time limit of the run is over".to_owned());
-        }
-        case.unplayable(&self.bench.profile)
-    }
-
-    fn judge(&mut self, case: &Case) -> (Verdict, String, Vec<String>) {
-        match self.watched(case) {
-            Ok(seen) => {
-                self.refusals = 0;
-                match seen.judge(&case.due) {
-                    Ok(remarks) => (Verdict::Pass, seen.describe(), remarks),
-                    Err(_) if is_silence(&seen) => (Verdict::NoAnswer, seen.describe(), Vec::new()),
-                    Err(wrong) => (Verdict::Deviates, wrong, Vec::new()),
-                }
-            }
-            Err(Trouble::NotOffered(why)) => (Verdict::Skipped, why, Vec::new()),
-            Err(trouble) => {
-                if matches!(trouble, Trouble::Connect(_)) {
-                    self.refusals += 1;
-                }
-                (Verdict::NoAnswer, trouble.to_string(), Vec::new())
-            }
-        }
-    }
-
-    /// Plays the case between two looks at what it must not change.
-    fn watched(&mut self, case: &Case) -> Result<Seen, Trouble> {
-        let before = self.look(case.guard)?;
-        let mut seen = (case.play)(&self.bench)?;
-        let (after, damage) = match case.guard {
-            Some(kind) => self.bench.look(kind)?,
-            None => (Vec::new(), self.bench.probe()?),
-        };
-        if case.guard.is_some() && after != before {
-            seen.breaks(format!(
-                "the guarded region has changed: {}",
-                difference(&before, &after)
-            ));
-        }
-        let fresh = damage & !self.damage;
-        self.damage |= damage;
-        for kind in RegionKind::ALL {
-            let harmed = fresh & kind.bit() != 0;
-            seen.require(!harmed, format!("the region {kind:?} has changed"));
-        }
-        Ok(seen)
-    }
-
-    fn look(&self, guard: Option<RegionKind>) -> Result<Vec<u8>, Trouble> {
-        guard.map_or(Ok(Vec::new()), |kind| Ok(self.bench.look(kind)?.0))
-    }
-}
-
-fn is_silence(seen: &Seen) -> bool {
-    seen.ending == Ending::Silence
-        && seen.broken.is_none()
-        && seen.terminate.is_none()
-        && seen.messages.is_empty()
-        && !seen.works
-        && !seen.rejected
-}
-
-fn difference(before: &[u8], after: &[u8]) -> String {
-    let changed = before.iter().zip(after).filter(|(old, new)| old != new);
-    let first = before.iter().zip(after).position(|(old, new)| old != new);
-    match first {
-        Some(first) => format!("{} octets, the first at {first}", changed.count()),
-        None => format!("{} octets before, {} after", before.len(), after.len()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::seen::Due;
-    use crate::wire::write;
-
-    fn run(target: &Target) -> Run {
-        Run {
-            bench: Bench {
-                address: target.local_addr(),
-                profile: target.profile(),
-                patience: Patience {
-                    answer: Duration::from_secs(5),
-                    quiet: Duration::from_millis(10),
-                },
-            },
-            deadline: Instant::now() + Duration::from_secs(60),
-            refusals: 0,
-            damage: 0,
-        }
-    }
-
-    /// A proper Write, in a case that says that nothing may change.
-    fn writing(guard: Option<RegionKind>) -> Case {
-        let mut case = Case::new("", &[], "", &[Due::Works], |bench| {
-            let mut conn = bench.connected()?;
-            let place = bench.place(RegionKind::Open);
-            conn.say(&write(place.stag, place.to + 100, &[0; 3]));
-            Ok(bench.prove(conn))
-        });
-        case.guard = guard;
-        case
-    }
-
-    #[test]
-    fn what_is_placed_where_it_must_not_be_is_seen() {
-        let target = Target::start("127.0.0.1:0").unwrap();
-        let mut run = run(&target);
-        let guarded = run.play(&writing(Some(RegionKind::Open)));
-        assert_eq!(guarded.verdict, Verdict::Deviates);
-        assert!(
-            guarded.came.contains("3 octets, the first at 100"),
-            "{guarded:?}"
-        );
-        assert_eq!(run.play(&writing(None)).verdict, Verdict::Pass);
-    }
-
-    #[test]
-    fn what_comes_after_the_time_limit_is_skipped() {
-        let target = Target::start("127.0.0.1:0").unwrap();
-        let mut run = run(&target);
-        run.deadline = Instant::now();
-        let row = run.play(&writing(None));
-        assert_eq!(row.verdict, Verdict::Skipped);
-        assert!(row.came.contains("time limit"));
-    }
+    let alive = offer.first(&mut bench)?;
+    let mut run = Run::new(bench, offer, alive, Duration::from_secs(args.time_limit));
+    run.recovery = Duration::from_millis(args.recovery);
+    run.restart.clone_from(&args.restart);
+    Ok(run)
 }

@@ -53,6 +53,19 @@ impl std::fmt::Display for Due {
     }
 }
 
+impl Due {
+    /// For a column of a table.
+    pub(crate) fn in_brief(&self) -> String {
+        match self {
+            Self::Terminate(layer, etype, code, _) => format!("{layer}/{etype}/{code:02x}"),
+            Self::AnyTerminate => "*/*/**".to_owned(),
+            Self::Close => "close".to_owned(),
+            Self::Works => "works".to_owned(),
+            Self::Rejects => "reject".to_owned(),
+        }
+    }
+}
+
 /// How hearing came to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -80,6 +93,8 @@ pub(crate) struct Seen {
     pub(crate) blamed: Vec<u8>,
     /// A rule that the target broke whatever the answer is; the first one counts.
     pub(crate) broken: Option<String>,
+    /// What is to be told with the verdict, whatever it is.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Seen {
@@ -131,6 +146,26 @@ impl Seen {
         self.terminate = Some(ulpdu[header_len..].to_vec());
     }
 
+    /// What came, for a column of a table.
+    pub(crate) fn in_brief(&self) -> String {
+        let code = self.terminate.as_deref().map(|octets| {
+            Terminate::parse(octets).map_or("?/?/??".to_owned(), |message| {
+                let TerminateCode { layer, etype, code } = message.code;
+                format!("{}/{etype}/{code:02x}", layer.bits())
+            })
+        });
+        match (code, self.ending) {
+            (Some(code), Ending::Fin) => code,
+            (Some(code), Ending::Reset) => format!("{code} reset"),
+            (Some(code), Ending::Silence) => format!("{code} open"),
+            (None, _) if self.rejected => "reject".to_owned(),
+            (None, _) if self.works => "works".to_owned(),
+            (None, Ending::Fin) => "close".to_owned(),
+            (None, Ending::Reset) => "reset".to_owned(),
+            (None, Ending::Silence) => "silence".to_owned(),
+        }
+    }
+
     /// What came, in a few words.
     pub(crate) fn describe(&self) -> String {
         let end = match self.ending {
@@ -160,15 +195,15 @@ impl Seen {
         parts.join(", ")
     }
 
-    /// Whether this is one of the answers that are due. `Err` says what is wrong; `Ok` has remarks:
-    /// recommendations that were not followed.
-    pub(crate) fn judge(&self, due: &[Due]) -> Result<Vec<String>, String> {
+    /// Whether this is one of the answers that are due. `Err` says what is wrong; `Ok` has which one
+    /// it is, and remarks: recommendations that were not followed.
+    pub(crate) fn judge(&self, due: &[Due]) -> Result<(usize, Vec<String>), String> {
         if let Some(broken) = &self.broken {
             return Err(format!("{broken}; {}", self.describe()));
         }
-        for due in due {
+        for (at, due) in due.iter().enumerate() {
             if let Some(remarks) = self.meets(due)? {
-                return Ok(remarks);
+                return Ok((at, remarks));
             }
         }
         Err(self.describe())
@@ -241,6 +276,9 @@ impl Seen {
             _ => {}
         }
         match &message.ddp_header {
+            Some(_) if matches!(carries, Carries::Nothing | Carries::Length) => {
+                remarks.push("a DDP header where none belongs (R08)".to_owned());
+            }
             Some(header) if !self.blamed.starts_with(header.octets()) => {
                 return Err("the Terminate blames another DDP header (R08)".to_owned());
             }
@@ -250,6 +288,11 @@ impl Seen {
             _ => {}
         }
         match &message.read_request {
+            // Of an Atomic Request nothing is copied (RFC 7306 s8.1, X15).
+            Some(_) if carries != Carries::Read => {
+                remarks.push("a Read Request header where none belongs (R08, X15)".to_owned());
+                Ok(())
+            }
             Some(request) if !self.blamed.ends_with(request) => {
                 Err("the Terminate blames another Read Request (R08)".to_owned())
             }
@@ -304,7 +347,7 @@ mod tests {
     fn a_proper_terminate_is_what_was_due() {
         let blamed = write(5, 6, b"four");
         let seen = told(&body(&blamed, 18), blamed);
-        assert_eq!(seen.judge(&[Due::Close, BAD_STAG]), Ok(vec![]));
+        assert_eq!(seen.judge(&[Due::Close, BAD_STAG]), Ok((1, vec![])));
         assert!(seen.judge(&[Due::Close]).is_err());
         assert!(seen.judge(&[Due::Works]).is_err());
         let other = Due::Terminate(1, 1, 1, Carries::Segment);
@@ -319,14 +362,15 @@ mod tests {
         let wrong_header = told(&body(&write(7, 7, b""), 18), blamed.clone());
         assert!(wrong_header.judge(&[BAD_STAG]).is_err());
         let bare = told(&[0x11, 0, 0, 0], blamed);
-        assert_eq!(bare.judge(&[BAD_STAG]).map(|remarks| remarks.len()), Ok(2));
+        let remarks = bare.judge(&[BAD_STAG]).map(|(_, remarks)| remarks.len());
+        assert_eq!(remarks, Ok(2));
     }
 
     #[test]
     fn the_layout_of_siw_is_remarked() {
         let seen = told(&[0x02, 0x02, 0, 0], vec![]);
         let remarks = seen.judge(&[Due::Terminate(2, 0, 2, Carries::Nothing)]);
-        assert!(remarks.unwrap()[0].contains("siw"));
+        assert!(remarks.unwrap().1[0].contains("siw"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A target that offers everything the cases need, on the public API of `uwarp`.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use uwarp::{
 use uwarp_mpa::crc;
 
 use crate::profile::{
-    Favour, PLAIN, Place, Profile, READ_SIZE, Receipt, RegionKind, SLOW, pattern,
+    Favour, FavourKind, Manner, PLAIN, Place, Profile, READ_SIZE, READS, Receipt, RegionKind, SLOW,
+    pattern,
 };
 use crate::wire::{OUR_STAG, OUR_TO};
 
@@ -34,6 +36,13 @@ const CONNECTIONS_MAX: usize = 512;
 const GLANCE: Duration = Duration::from_millis(50);
 /// Messages that a connection of a case may be sent.
 const MESSAGES_MAX: usize = 16;
+
+/// Where the peer says that it has something to read.
+const OUR_OCTETS: RemoteRegion = RemoteRegion {
+    stag: Stag(OUR_STAG),
+    to: OUR_TO,
+    len: READ_SIZE,
+};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -172,16 +181,19 @@ impl Shared {
             ird: IRD,
             startup_timeout_ms: Some(STARTUP_TIMEOUT.as_millis() as u16),
             markers_port: Some(self.markers_port),
-            favours: true,
+            atomics: true,
+            immediate_data: true,
+            favours: FavourKind::ALL.into(),
             damage: self.damage(),
         }
     }
 
-    fn damage(&self) -> u8 {
+    fn damage(&self) -> BTreeSet<RegionKind> {
         self.offered
             .iter()
             .filter(|offered| is_untouchable(offered.kind) && offered.is_changed())
-            .fold(0, |bits, offered| bits | offered.kind.bit())
+            .map(|offered| offered.kind)
+            .collect()
     }
 
     fn stopping(&self) -> bool {
@@ -220,11 +232,16 @@ impl Shared {
         let mut visit = Visit::new(self, incoming, &table)?;
         match (favour, peer) {
             (Favour::Read, _) => visit.read()?,
+            (Favour::Reads, _) => {
+                for _ in 0..READS {
+                    visit.read()?;
+                }
+            }
             (Favour::Atomic, _) => visit.atomic()?,
             (Favour::Lend, _) => visit.lend()?,
             (Favour::TalkFirst, _) => visit.say(b"may I?")?,
-            (Favour::Call { port, peer_to_peer }, Some(peer)) => {
-                return self.call(peer.ip(), port, peer_to_peer);
+            (Favour::Call { port, manner }, Some(peer)) => {
+                return self.call(peer.ip(), port, manner);
             }
             _ => {}
         }
@@ -242,10 +259,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Plays the initiator, with a Send that is posted at once.
-    fn call(&self, peer: IpAddr, port: u16, peer_to_peer: bool) -> Result<(), Failure> {
+    /// Plays the initiator, with a Send that is posted at once or Reads.
+    fn call(&self, peer: IpAddr, port: u16, manner: Manner) -> Result<(), Failure> {
+        let peer_to_peer = manner != Manner::ClientServer;
         let stream = TcpStream::connect_timeout(&SocketAddr::new(peer, port), STARTUP_TIMEOUT)?;
         let socket = stream.set_ddp_mode(&options(&self.domain).peer_to_peer(peer_to_peer))?;
+        let inbox = self
+            .domain
+            .register(vec![0u8; RECEIVE_LEN], Rights::empty())?;
+        socket.post_recv(0, &[inbox.slice(..)?])?;
+        let sink = self
+            .domain
+            .register(vec![0u8; READ_SIZE as usize], Rights::empty())?;
+        if manner == Manner::Reading {
+            for _ in 0..READS {
+                socket.post_read(0, &[sink.slice(..)?], OUR_OCTETS)?;
+            }
+            return self.until_over(&socket, |_| Ok(()));
+        }
         let words = self
             .domain
             .register(b"good day".to_vec(), Rights::empty())?;
@@ -300,6 +331,8 @@ fn offer(kind: RegionKind, domain: &Domain, other: &Socket) -> Result<Offered, F
         RegionKind::Open | RegionKind::Revoked => domain.register(memory, everything)?,
         RegionKind::Steady => domain.register(memory, Rights::REMOTE_READ)?,
         RegionKind::Wide => domain.register(memory, Rights::REMOTE_READ | Rights::REMOTE_WRITE)?,
+        // The right is granted, and yet it must not be had by one of many streams (S05).
+        RegionKind::Spare => domain.register(memory, everything | Rights::REMOTE_INVALIDATE)?,
         RegionKind::WriteOnly => domain.register(memory, Rights::REMOTE_WRITE)?,
         RegionKind::Foreign => Domain::new().register(memory, everything)?,
         RegionKind::OtherStream => {
@@ -382,12 +415,9 @@ impl<'t> Visit<'t> {
     }
 
     fn read(&self) -> Result<(), Failure> {
-        let source = RemoteRegion {
-            stag: Stag(OUR_STAG),
-            to: OUR_TO,
-            len: READ_SIZE,
-        };
-        Ok(self.socket.post_read(0, &[self.sink.slice(..)?], source)?)
+        Ok(self
+            .socket
+            .post_read(0, &[self.sink.slice(..)?], OUR_OCTETS)?)
     }
 
     fn atomic(&self) -> Result<(), Failure> {

@@ -28,8 +28,14 @@ fn toy(serve: fn(TcpStream)) -> SocketAddr {
 
 fn torment(address: SocketAddr, more: &[&str]) -> Result<Outcome, RunError> {
     let address = address.to_string();
-    let common = ["torment", &address, "--patience", "60", "--quiet", "5"];
-    let cli = Cli::parse_from([&common, more].concat());
+    let common = ["torment", &address, "--quiet", "5"];
+    // Who does nothing right need not be given much time for it.
+    let patience: &[&str] = if more.contains(&"--patience") {
+        &[]
+    } else {
+        &["--patience", "60"]
+    };
+    let cli = Cli::parse_from([&common, patience, more].concat());
     run_to(&cli.args, &mut Vec::new())
 }
 
@@ -156,7 +162,7 @@ fn a_wrong_code_is_told_from_the_right_one() {
     ] {
         let row = outcome.rows.iter().find(|row| row.name == name).unwrap();
         assert_eq!(row.verdict, Verdict::Deviates, "{row:?}");
-        assert!(row.came.contains("2/0/02"), "{row:?}");
+        assert!(row.seen.contains("2/0/02"), "{row:?}");
     }
 }
 
@@ -188,7 +194,7 @@ fn a_target_that_goes_away_is_reported_and_the_run_ends_soon() {
         outcome
             .rows
             .iter()
-            .any(|row| row.came.contains("no longer accepts"))
+            .any(|row| row.seen.contains("no longer accepts"))
     );
     assert!(!outcome.is_clean());
 }
@@ -205,5 +211,175 @@ fn nobody_there_and_no_such_profile_are_errors() {
     ));
     let address = toy(swallow);
     let missing = torment(address, &["--profile", "/nonexistent/profile.json"]);
-    assert!(matches!(missing, Err(RunError::Profile { .. })));
+    assert!(matches!(missing, Err(RunError::Profile(_))));
+}
+
+/// A target that takes everything, until a Request of revision 255 comes: then it stops listening
+/// for a while, or for ever.
+fn fragile(back: Option<Duration>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut listener = listener;
+        loop {
+            let Ok((stream, _)) = listener.accept() else {
+                return;
+            };
+            let mut head = [0; 20];
+            let known = stream.peek(&mut head).is_ok_and(|count| count == 20);
+            if known && head[17] == 255 {
+                drop(listener);
+                drop(stream);
+                let Some(back) = back else { return };
+                std::thread::sleep(back);
+                listener = TcpListener::bind(address).unwrap();
+                continue;
+            }
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                accept(&mut stream);
+                swallow(stream);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_target_that_is_away_for_a_while_is_waited_for() {
+    let address = fragile(Some(Duration::from_millis(200)));
+    let more = ["--only", "request/rev-", "--recovery", "20000"];
+    let outcome = torment(address, &more).unwrap();
+    let row = |name: &str| outcome.rows.iter().find(|row| row.name == name).unwrap();
+    let fell = row("request/rev-255");
+    // To close was right.
+    assert_eq!(fell.verdict, Verdict::Pass, "{fell:?}");
+    assert!(fell.remarks[0].contains("took no connection"), "{fell:?}");
+    assert_eq!(row("request/rev-3").verdict, Verdict::Deviates);
+}
+
+#[test]
+fn a_target_that_is_gone_is_told_from_one_that_deviates() {
+    let address = fragile(None);
+    let more = [
+        "--only",
+        "request/rev-",
+        "--only",
+        "request/s-with",
+        "--only",
+        "crc/",
+        "--recovery",
+        "100",
+    ];
+    let outcome = torment(address, &more).unwrap();
+    let row = |name: &str| outcome.rows.iter().find(|row| row.name == name).unwrap();
+    let fell = row("request/rev-255");
+    assert_eq!(fell.verdict, Verdict::Gone, "{fell:?}");
+    assert!(fell.seen.contains("afterwards: no TCP"), "{fell:?}");
+    assert_eq!(row("request/s-with-0-octets").verdict, Verdict::NoAnswer);
+    // After a few of them there is no point in going on.
+    assert_eq!(outcome.rows.last().unwrap().verdict, Verdict::Skipped);
+    assert!(!outcome.is_clean());
+}
+
+#[test]
+fn a_target_that_is_gone_can_be_started_again() {
+    let address = fragile(Some(Duration::from_millis(100)));
+    let mark = tempfile::NamedTempFile::new().unwrap();
+    let restart = format!("echo again >> {}", mark.path().display());
+    let more = [
+        "--only",
+        "request/rev-255",
+        "--only",
+        "request/pd-length-513",
+        "--recovery",
+        "20000",
+        "--restart",
+        &restart,
+    ];
+    let outcome = torment(address, &more).unwrap();
+    // It came back because of the command, for all that is known.
+    assert_eq!(verdict(&outcome, "request/rev-255"), Verdict::Gone);
+    let after = verdict(&outcome, "request/pd-length-513");
+    assert_eq!(after, Verdict::Deviates);
+    assert_eq!(std::fs::read_to_string(mark.path()).unwrap(), "again\n");
+}
+
+#[test]
+fn a_command_tells_what_is_offered_now_and_what_was_harmed() {
+    let target = uwarp_torment::Target::start("127.0.0.1:0").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, profile: &uwarp_torment::Profile| {
+        let file = std::fs::File::create(directory.path().join(name)).unwrap();
+        serde_json::to_writer(file, profile).unwrap();
+    };
+    let mut profile = target.profile();
+    write("before", &profile);
+    profile.damage.insert(uwarp_torment::RegionKind::Steady);
+    write("after", &profile);
+    // The second time it is run, something has happened.
+    let command = format!(
+        "cd {}; cat before; cp after before",
+        directory.path().display()
+    );
+    let more = [
+        "--only",
+        "write/read-only",
+        "--profile-command",
+        &command,
+        "--patience",
+        "8000",
+    ];
+    let outcome = torment(target.local_addr(), &more).unwrap();
+    let row = &outcome.rows[0];
+    assert_eq!(row.verdict, Verdict::Deviates, "{row:?}");
+    assert!(row.seen.contains("'steady' has changed"), "{row:?}");
+
+    let failing = torment(target.local_addr(), &["--profile-command", "exit 4"]);
+    assert!(matches!(failing, Err(RunError::Profile(_))));
+}
+
+#[test]
+fn a_profile_that_would_mislead_is_refused() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(br#"{"regions": {"steady": {"stag": 2, "len": 4096}}}"#)
+        .unwrap();
+    let path = file.path().to_str().unwrap();
+    let error = torment(toy(swallow), &["--profile", path]).unwrap_err();
+    assert!(error.to_string().contains("'steady'"), "{error}");
+}
+
+#[test]
+fn a_target_that_offers_little_is_still_tormented() {
+    // What a program over verbs may have: regions and receives, and no favours at all.
+    let target = uwarp_torment::Target::start("127.0.0.1:0").unwrap();
+    let mut profile = target.profile();
+    profile.favours.clear();
+    profile.atomics = false;
+    profile.immediate_data = false;
+    profile.markers_port = None;
+    profile.startup_timeout_ms = None;
+    profile
+        .regions
+        .remove(&uwarp_torment::RegionKind::OtherStream);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    serde_json::to_writer(&mut file, &profile).unwrap();
+    file.flush().unwrap();
+    let path = file.path().to_str().unwrap();
+    let outcome = torment(
+        target.local_addr(),
+        &["--profile", path, "--patience", "8000"],
+    )
+    .unwrap();
+    assert!(outcome.is_clean(), "{}", outcome.summary());
+    let skipped = outcome.count(Verdict::Skipped);
+    assert!(skipped * 2 < outcome.rows.len(), "{}", outcome.summary());
+    let unsure = |name: &str| {
+        let row = outcome.rows.iter().find(|row| row.name == name).unwrap();
+        row.remarks
+            .iter()
+            .any(|remark| remark.contains("not known"))
+    };
+    assert!(unsure("send/segments"));
+    assert!(!unsure("write/one-octet-too-long"));
 }

@@ -54,7 +54,7 @@ impl StagHasher {
 
 impl Hasher for StagHasher {
     fn write_u32(&mut self, word: u32) {
-        self.0 = (self.0 ^ u64::from(word)).wrapping_mul(Self::SPREAD);
+        self.0 = self.0.wrapping_add(word.into()).wrapping_mul(Self::SPREAD);
     }
 
     fn write(&mut self, octets: &[u8]) {
@@ -82,6 +82,32 @@ mod tests {
             .filter(|&stag| quarantine.holds(Stag(stag)))
             .collect();
         assert_eq!(held, [2, 3]);
+    }
+
+    /// STags that differ in a few bits only have hashes of their own, in the upper bits too.
+    #[test]
+    fn stags_are_spread() {
+        use std::hash::BuildHasher;
+        let hash = |stag| StagHashBuilder::default().hash_one(Stag(stag));
+        let rows: [fn(u32) -> u32; 3] = [|stag| stag, |stag| stag << 22, |stag| stag << 11];
+        for row in rows {
+            let hashes: HashSet<u64> = (1..=1024).map(|stag| hash(row(stag))).collect();
+            assert_eq!(hashes.len(), 1024);
+            let tops: HashSet<u64> = hashes.iter().map(|hash| hash >> 48).collect();
+            assert!(tops.len() > 900, "{}", tops.len());
+        }
+    }
+
+    #[test]
+    fn whatever_is_hashed_counts() {
+        let hash = |octets: &[u8]| {
+            let mut hasher = StagHasher::default();
+            hasher.write(octets);
+            hasher.finish()
+        };
+        assert_ne!(hash(&[1, 2]), hash(&[2, 1]));
+        assert_ne!(hash(&[1]), hash(&[2]));
+        assert_ne!(hash(&[1]), hash(&[1, 1]));
     }
 
     #[test]

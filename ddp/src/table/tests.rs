@@ -55,6 +55,17 @@ fn generator(mut state: u64) -> impl FnMut() -> u32 {
 }
 
 #[test]
+fn a_placement_says_how_much_and_under_which_rights() {
+    let rights = Rights::REMOTE_WRITE | Rights::REMOTE_ATOMIC;
+    let (table, stag) = table_with(registration(Scope::Domain, rights, 1000, 2));
+    for (len, is_empty) in [(0, true), (1, false), (2, false)] {
+        let place = table.check(PEER, stag, 1000, len, Access::Write).unwrap();
+        assert_eq!((place.len(), place.is_empty()), (len, is_empty));
+        assert_eq!(place.rights(), rights);
+    }
+}
+
+#[test]
 fn bounds_are_exact_to_the_octet() {
     use AccessError::{Bounds, Wrap};
     let table = [

@@ -46,7 +46,7 @@ pub fn run(data: &[u8]) -> Reached {
 }
 
 /// The next part of the stream.
-fn part(input: &mut Input<'_>, position: u64, markers: bool, crc: bool) -> Vec<u8> {
+pub(crate) fn part(input: &mut Input<'_>, position: u64, markers: bool, crc: bool) -> Vec<u8> {
     match input.u8() % 6 {
         0 => input.short_slice().to_vec(),
         1 => wire::frame(position, input.short_slice(), markers, crc),

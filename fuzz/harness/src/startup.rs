@@ -63,7 +63,7 @@ pub fn run(data: &[u8]) -> Reached {
 }
 
 /// A policy that can be said in startup frames.
-fn policy(input: &mut Input<'_>) -> Policy {
+pub(crate) fn policy(input: &mut Input<'_>) -> Policy {
     let bits = input.u8();
     let rtr = [
         RtrSet::WRITE | RtrSet::READ,

@@ -62,6 +62,12 @@ pub fn ulpdus(wire: &[u8], markers: bool, crc: bool) -> (Vec<Vec<u8>>, Option<Fp
     }
 }
 
+/// The ULPDU of the FPDU at `at`, and where the FPDU ends; `None` if it is not whole or not valid.
+#[must_use]
+pub fn ulpdu_at(wire: &[u8], at: usize, markers: bool, crc: bool) -> Option<(Vec<u8>, usize)> {
+    Reading::new(wire, at, markers).fpdu(crc).ok().flatten()
+}
+
 /// One FPDU being read.
 struct Reading<'a> {
     wire: &'a [u8],

@@ -5,7 +5,9 @@
 //! beside them under other names.
 
 mod seeds {
+    pub(crate) mod arrivals;
     pub(crate) mod messages;
+    pub(crate) mod pair;
     pub(crate) mod segments;
     pub(crate) mod streams;
 }
@@ -58,4 +60,19 @@ fn deframer_seeds_are_committed() {
 #[test]
 fn segments_seeds_are_committed() {
     committed("segments", seeds::segments::segments());
+}
+
+#[test]
+fn arrivals_seeds_are_committed() {
+    committed("arrivals", seeds::arrivals::arrivals());
+}
+
+#[test]
+fn control_seeds_are_committed() {
+    committed("control", seeds::messages::control());
+}
+
+#[test]
+fn pair_seeds_are_committed() {
+    committed("pair", seeds::pair::pair());
 }

@@ -38,13 +38,15 @@ impl EngineMemory<'_> {
         match direct.target {
             Target::Tagged { stag, to, len } => {
                 let table = self.domain.table();
-                let place = table.check(self.peer, stag, to, len, Access::Write)?;
-                let memory = place.handle();
-                let _ = memory.write_at(place.offset(), buffered);
-                let span = memory
-                    .iovec(place.offset() + done as u64, direct.missing)
-                    .map_err(|_| AccessError::Bounds)?;
-                Ok(read(SpanList::from_iter([span])))
+                // The kernel writes before this is over: revoking waits for it.
+                table.with(self.peer, stag, to, len, Access::Write, |place| {
+                    let memory = place.handle();
+                    let _ = memory.write_at(place.offset(), buffered);
+                    let span = memory
+                        .iovec(place.offset() + done as u64, direct.missing)
+                        .map_err(|_| AccessError::Bounds)?;
+                    Ok(read(SpanList::from_iter([span])))
+                })?
             }
             Target::Work { slot, offset, .. } => {
                 self.scatter(slot, offset, buffered);
@@ -79,22 +81,21 @@ impl Regions for EngineMemory<'_> {
     fn check_read(&mut self, stag: Stag, to: u64, len: u32) -> Result<(), AccessError> {
         self.domain
             .table()
-            .check(self.peer, stag, to, len, Access::Read)
-            .map(|_| ())
+            .with(self.peer, stag, to, len, Access::Read, |_| ())
     }
 
     fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
-        place
-            .handle()
-            .load_u64(place.offset(), Ordering::Relaxed)
+        table
+            .with(self.peer, stag, to, ATOMIC_WORD, Access::Atomic, |place| {
+                place.handle().load_u64(place.offset(), Ordering::Relaxed)
+            })?
             .map(|_| ())
             .map_err(not_atomic)
     }
 
     fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
-        self.domain.table_mut().invalidate(self.peer, stag)
+        self.domain.table().invalidate(self.peer, stag)
     }
 }
 
@@ -108,16 +109,15 @@ impl Memory for EngineMemory<'_> {
         len: u32,
         octets: Octets<'_>,
     ) -> Result<(), AccessError> {
-        // Held to the end of the copy: revoking waits for it.
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, len, Access::Write)?;
-        let mut offset = place.offset();
-        for part in octets {
-            // `check` has compared the range with the registered length.
-            let _ = place.handle().write_at(offset, part);
-            offset += part.len() as u64;
-        }
-        Ok(())
+        table.with(self.peer, stag, to, len, Access::Write, |place| {
+            let mut offset = place.offset();
+            for part in octets {
+                // The range has been compared with the registered length.
+                let _ = place.handle().write_at(offset, part);
+                offset += part.len() as u64;
+            }
+        })
     }
 
     fn fill(&mut self, slot: Slot, offset: u32, octets: Octets<'_>) {
@@ -147,14 +147,12 @@ impl Memory for EngineMemory<'_> {
         to: u64,
         len: u32,
     ) -> Result<Source<Self::Handle>, AccessError> {
-        let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, len, Access::Read)?;
         let writes = Rights::REMOTE_WRITE | Rights::REMOTE_ATOMIC;
-        let volatile = (table.get(stag)).is_some_and(|(terms, _)| terms.rights.intersects(writes));
-        Ok(Source {
+        let table = self.domain.table();
+        table.with(self.peer, stag, to, len, Access::Read, |place| Source {
             handle: Arc::clone(place.handle()),
             offset: place.offset(),
-            volatile,
+            volatile: place.rights().intersects(writes),
         })
     }
 
@@ -164,14 +162,12 @@ impl Memory for EngineMemory<'_> {
         to: u64,
         operation: &AtomicOperation,
     ) -> Result<u64, AtomicError> {
-        // Held to the end of the operation: revoking waits for it.
         let table = self.domain.table();
-        let place = table.check(self.peer, stag, to, ATOMIC_WORD, Access::Atomic)?;
-        place
-            .handle()
-            .fetch_update_u64(place.offset(), Ordering::AcqRel, |word| {
-                operation.apply(word)
-            })
+        table
+            .with(self.peer, stag, to, ATOMIC_WORD, Access::Atomic, |place| {
+                let change = |word| operation.apply(word);
+                (place.handle()).fetch_update_u64(place.offset(), Ordering::AcqRel, change)
+            })?
             .map_err(not_atomic)
     }
 
@@ -192,5 +188,63 @@ const fn not_atomic(error: SpanError) -> AtomicError {
     match error {
         SpanError::Misaligned { .. } => AtomicError::Misaligned,
         SpanError::OutOfBounds { .. } => AtomicError::Access(AccessError::Bounds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+    use uwarp_ddp::StreamId;
+
+    /// RFC 7306 s5.3 (X03): two connections, on a thread each as those of two workers are, and the program itself. The
+    /// threads do nothing else, so that their steps meet all the time.
+    #[test]
+    #[cfg_attr(miri, ignore = "a domain asks the system to be told of forks")]
+    fn no_step_of_an_atomic_operation_comes_between_two_of_another() {
+        let each = 200_000;
+        let domain = Domain::new();
+        let memory = crate::memory::Memory::zeroed(8).expect("a small buffer");
+        let region = domain
+            .register(memory, Rights::REMOTE_ATOMIC)
+            .expect("room");
+        let stag = region.stag().expect("in force");
+        // One adds to the lower half of the word, the other swaps the upper half for a greater one.
+        let add = |_| AtomicOperation::FetchAdd {
+            add: 1,
+            mask: 1 << 31,
+        };
+        let swap = |turn: u64| AtomicOperation::CompareSwap {
+            compare: turn << 32,
+            compare_mask: 0xffff_ffff << 32,
+            swap: (turn + 1) << 32,
+            swap_mask: 0xffff_ffff << 32,
+        };
+        let connection = |stream, operation: &dyn Fn(u64) -> AtomicOperation| {
+            let works = Works::default();
+            let peer = Peer {
+                domain: domain.id(),
+                stream: StreamId(stream),
+            };
+            let mut memory = EngineMemory {
+                domain: &domain,
+                peer,
+                works: &works,
+            };
+            for turn in 0..each {
+                let found = memory.atomic(stag, 0, &operation(turn));
+                assert!(found.is_ok());
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| connection(1, &add));
+            scope.spawn(|| connection(2, &swap));
+            for _ in 0..each {
+                let added = region.memory().fetch_add_u64(0, 1, Ordering::Relaxed);
+                assert!(added.is_ok());
+            }
+        });
+        let word = region.memory().load_u64(0, Ordering::Relaxed);
+        assert_eq!(word, Ok((each << 32) + 2 * each));
     }
 }

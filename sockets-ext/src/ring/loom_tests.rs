@@ -5,7 +5,8 @@
 //! to it hides its store from a thread that read the word earlier, and orders are left out. Tests therefore repeat,
 //! yielding, until they have seen what they wait for, rather than take one look: then each order comes up by itself.
 
-use super::{BelledRing, Credits, Doorbell, Ring};
+use super::mpmc::Ring;
+use super::{BelledRing, Credits, Doorbell};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -53,7 +54,7 @@ fn wait(ring: &BelledRing<u32, ModelBell>) -> u32 {
 }
 
 /// Repeats `look` until it sees something, letting the other threads run in between.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     loop {
         match look() {
             Some(seen) => return seen,
@@ -63,7 +64,7 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Runs `body` over every interleaving with at most `preemptions` forced switches of thread.
-fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+pub(super) fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(body);

@@ -1,12 +1,13 @@
 //! Queues between the threads of one process: descriptors one way, completions the other.
 //!
-//! - [`Ring`] is a bounded queue that any number of threads push to and pop from without a lock.
+//! - [`Ring`](mpmc::Ring) is a bounded queue that any number of threads push to and pop from without a lock.
 //! - `Wakeup` is the agreement by which whoever pushes knows whether somebody must be woken; it knows of no system
 //!   call, only of a [`Doorbell`].
 //! - [`BelledRing`] is the two together, and what the model checker runs.
 //! - `CompletionRing` is a belled ring whose doorbell is an eventfd: completions that a program waits for in its own
 //!   `poll`, `epoll` or `select`.
 //! - [`Credits`] count what may be outstanding, so that a completion finds room when its time comes.
+//! - [`Intake`] is what these make together on the side of those who post: a socket's queues towards its worker.
 //!
 //! Nothing here knows what a descriptor or a completion is. Built with `--cfg loom`, everything but the eventfd runs
 //! under the loom model checker: `RUSTFLAGS="--cfg loom" cargo test -p uwarp --release --lib loom_`.
@@ -18,6 +19,9 @@ mod credits;
 mod doorbell;
 #[cfg(not(loom))]
 mod eventfd;
+mod intake;
+#[cfg(all(test, loom))]
+mod loom_posting;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod mpmc;
@@ -28,4 +32,4 @@ pub(crate) use belled::BelledRing;
 pub(crate) use completion::CompletionRing;
 pub(crate) use credits::Credits;
 pub(crate) use doorbell::Doorbell;
-pub(crate) use mpmc::Ring;
+pub(crate) use intake::{Intake, Queue, Refusal};

@@ -3,11 +3,11 @@
 #[cfg(loom)]
 pub(super) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicUsize, fence},
+    sync::atomic::{AtomicBool, AtomicUsize, fence},
 };
 
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicUsize, fence};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, fence};
 
 /// [`std::cell::UnsafeCell`] with loom's interface: pointers are lent to a closure, so that loom knows how long each
 /// access lasts.

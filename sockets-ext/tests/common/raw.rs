@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use uwarp_mpa::{Frame, FrameKind, Progress, StartupReader, crc};
+use uwarp_mpa::{
+    Deframed, Deframer, Frame, FrameKind, Policy, Progress, StartupReader, crc, negotiate,
+};
 
 use super::LIMIT;
 
@@ -84,4 +86,68 @@ pub(crate) fn write_segment(stag: u32, to: u64, payload: &[u8]) -> Vec<u8> {
     segment.extend(to.to_be_bytes());
     segment.extend(payload);
     segment
+}
+
+/// A responder that only listens: it answers the Request by these rules, and then takes what comes.
+pub(crate) struct Audience {
+    pub(crate) tcp: TcpStream,
+    deframer: Deframer,
+    octets: Vec<u8>,
+}
+
+/// What one FPDU held: an RDMA Write's segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) ulpdu_len: u16,
+    /// Octets of the FPDU.
+    pub(crate) wire_len: usize,
+    pub(crate) last: bool,
+}
+
+impl Audience {
+    /// Reads the Request and answers it.
+    pub(crate) fn accept(mut tcp: TcpStream, policy: &Policy) -> Self {
+        tcp.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        let frame = read_frame(&mut tcp, FrameKind::Request);
+        let request = negotiate::examine_request(policy, &frame).expect("a proper Request");
+        let (reply, agreement) = negotiate::accept(policy, &request, b"").expect("acceptable");
+        tcp.write_all(&reply.encode().expect("a frame"))
+            .expect("a peer");
+        Self {
+            tcp,
+            deframer: Deframer::new(agreement.rx_markers, agreement.crc),
+            octets: Vec::new(),
+        }
+    }
+
+    /// The next FPDU; `None` when there are no more.
+    pub(crate) fn hear(&mut self) -> Option<Heard> {
+        loop {
+            if let Deframed::Fpdu(fpdu) = self.deframer.next(&self.octets).expect("sound FPDUs") {
+                let mut control = [0];
+                fpdu.copy_ulpdu(&self.octets, 0..1, &mut control);
+                self.deframer.consume(&fpdu);
+                self.octets.drain(..fpdu.wire_len());
+                return Some(Heard {
+                    ulpdu_len: fpdu.ulpdu_len() as u16,
+                    wire_len: fpdu.wire_len(),
+                    last: control[0] & 0x40 != 0,
+                });
+            }
+            let mut more = [0; 1 << 16];
+            match self.tcp.read(&mut more).expect("octets in time") {
+                0 => return None,
+                len => self.octets.extend_from_slice(&more[..len]),
+            }
+        }
+    }
+
+    /// The segments of the next message.
+    pub(crate) fn message(&mut self) -> Vec<Heard> {
+        let mut segments = Vec::new();
+        while segments.last().is_none_or(|segment: &Heard| !segment.last) {
+            segments.push(self.hear().expect("a whole message"));
+        }
+        segments
+    }
 }

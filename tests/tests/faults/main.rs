@@ -2,9 +2,10 @@
 //!
 //! One end is our connection; the other is made by hand and, after a proper set-up, says what it must
 //! not say. What is wrong with segments is in `segments`, with messages that take some preparation in
-//! `messages`, with Terminates in `terminates`, with set-up in `startup`; what must be tolerated is
+//! `messages`, with what RFC 7306 adds in `extensions`, with Terminates in `terminates`, with set-up in `startup`; what must be tolerated is
 //! in `tolerance`.
 
+mod extensions;
 mod messages;
 mod segments;
 mod startup;

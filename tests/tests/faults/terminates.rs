@@ -1,11 +1,11 @@
 //! The other end has found something wrong with us, or says so.
 
-use uwarp_ddp::{UNTAGGED_LEN, Untagged};
+use uwarp_ddp::{Stag, UNTAGGED_LEN, Untagged};
 use uwarp_rdmap::header::{READ_REQUEST_LEN, request_ddp_header};
 use uwarp_rdmap::terminate::{BlamedHeader, TERMINATE_MAX};
 use uwarp_rdmap::{Opcode, RdmapError, Status, Terminate, TerminateCode};
 use uwarp_stream::{End, Fault};
-use uwarp_tests::stranger::{single, terminate, untagged};
+use uwarp_tests::stranger::{read, single, terminate, untagged, write};
 
 use super::{Carries, Ground, assert_refused, code, terminate_body};
 
@@ -39,6 +39,40 @@ fn a_terminate_that_blames_a_send() {
         read_request: None,
     };
     assert_terminated(Ground::new(), &encode(&message), code);
+}
+
+/// Of each form that Figure 10 of RFC 5040 s4.8 has, one that says what we did: a header of either kind, a length
+/// without a header, a Request of an atomic operation.
+#[test]
+fn a_terminate_with_the_headers_of_each_form() {
+    let tagged = write(Stag(7), 0, b"four");
+    let atomic = untagged(single(Opcode::ATOMIC_REQUEST, 1, 1), &[0; 52]);
+    let cases = [
+        (code(0, 0, 0), Carries::Nothing, &tagged),
+        (code(1, 0, 0), Carries::Length, &tagged),
+        (code(1, 1, 1), Carries::Ddp, &tagged),
+        (code(0, 2, 5), Carries::Ddp, &tagged),
+        (code(0, 2, 7), Carries::Ddp, &atomic),
+        (code(2, 0, 3), Carries::Nothing, &tagged),
+    ];
+    for (code, carries, blamed) in cases {
+        assert_terminated(Ground::new(), &terminate_body(code, carries, blamed), code);
+    }
+}
+
+/// A Read that was never asked for is nobody's fault: all is flushed.
+#[test]
+fn a_terminate_that_blames_a_read_of_nobody() {
+    let code = code(0, 1, 1);
+    let ground = Ground::new();
+    let mut request = ground.asked;
+    request.sink_to += u64::from(request.size);
+    let blamed = read(1, &request);
+    assert_terminated(
+        ground,
+        &terminate_body(code, Carries::DdpAndRead, &blamed),
+        code,
+    );
 }
 
 /// Linux siw writes the bits of two octets in the wrong order.

@@ -165,6 +165,45 @@ fn segments_out_of_order() {
     assert_well(&mut ground);
 }
 
+/// A sender may not do it (RFC 5041 s5.3, D22; T13), but messages for different buffers do not get into each other's way.
+#[test]
+fn messages_that_interleave() {
+    let mut ground = Ground::new();
+    let segment = |mo, payload: &[u8], last| {
+        let header = Untagged {
+            last,
+            mo,
+            ..single(Opcode::SEND, 0, 1)
+        };
+        untagged(header, payload)
+    };
+    let request = ReadRequest {
+        sink_stag: Stag(0x77),
+        sink_to: 0,
+        size: 4,
+        source_stag: ground.readable,
+        source_to: BASE,
+    };
+    let (open, asked) = (ground.open, ground.asked);
+    ground.bench.send(&segment(0, b"abc", false));
+    (ground.bench).send(&tagged(Opcode::WRITE, open, BASE, b"wr", false));
+    ground.bench.send(&read(1, &request));
+    assert_eq!(ground.bench.hear().len(), 1, "it is served");
+    (ground.bench).send(&response(&asked, 0, &[8; 60], false));
+    (ground.bench).send(&tagged(Opcode::WRITE, open, BASE + 2, b"ite", true));
+    (ground.bench).send(&response(&asked, 60, &[8; 40], true));
+    assert_eq!(
+        ground.bench.completions.pop().map(|done| done.slot),
+        Some(ground.works[0]),
+        "the Send does not hold it up"
+    );
+    ground.bench.send(&segment(3, b"def", true));
+    let done = ground.bench.completions.pop().expect("it arrives");
+    assert_eq!((done.slot, done.len), (ground.receives[0], 6));
+    assert_eq!(&ground.bench.ram.region(open)[..5], b"write");
+    assert_well(&mut ground);
+}
+
 /// Reserved bits are not looked at (RFC 5041 s4.1, D09; RFC 5040 s4.1, R04, R05; RFC 5044 s4.1, F09),
 /// nor are those of a startup frame (RFC 5044 s7.1.1, U08).
 #[test]

@@ -9,7 +9,7 @@ use super::provoke;
 use crate::bench::{Bench, our_octets, receipt};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::{Favour, READ_SIZE, RegionKind};
+use crate::profile::{Favour, FavourKind, READ_SIZE, RegionKind};
 use crate::seen::{Carries, Due, Seen};
 use crate::wire::{At, OUR_STAG, OUR_TO, tagged, untagged};
 
@@ -81,7 +81,7 @@ fn answering(
         seen.require(!done, "a wrong Response completed the Read");
         Ok(seen)
     })
-    .needs([Need::Favours])
+    .needs([Need::Favour(FavourKind::Read)])
 }
 
 /// Whether no proper Response is among the pieces.
@@ -122,7 +122,7 @@ fn reads() -> Vec<Case> {
                 Ok(bench.prove(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Read)]),
         answering(
             "response/past-the-end",
             "a Response of one octet more than was asked for",
@@ -193,6 +193,7 @@ fn reads() -> Vec<Case> {
                 ));
             }),
         )
+        .on(RegionKind::Open)
         .guarding(RegionKind::Open),
         Case::new(
             "response/unasked-nothing",
@@ -214,7 +215,7 @@ fn reads() -> Vec<Case> {
                 Ok(conn.listen())
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Read)]),
     ]
 }
 
@@ -248,7 +249,7 @@ fn atomic_answer(
         seen.require(!done, "a wrong Atomic Response completed the operation");
         Ok(seen)
     })
-    .needs([Need::Favours])
+    .needs([Need::Favour(FavourKind::Atomic)])
 }
 
 fn atomic_response(at: At, id: [u8; 4], len: usize) -> Vec<u8> {
@@ -279,7 +280,7 @@ fn atomics() -> Vec<Case> {
                 Ok(bench.prove(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Atomic)]),
         atomic_answer(
             "atomic-response/other-id",
             &["X10"],

@@ -7,9 +7,9 @@ use uwarp_rdmap::{AtomicOperation, Opcode};
 use super::provoke;
 use crate::bench::Bench;
 use crate::case::{Case, Need};
-use crate::conn::Conn;
+use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
-use crate::seen::{Carries, Due};
+use crate::seen::{Carries, Due, Ending};
 use crate::wire::{At, altered, atomic, untagged};
 
 const fn operation(code: u8) -> Due {
@@ -53,11 +53,20 @@ fn old_word(conn: &mut Conn, nth: u32, msn: u32) -> Option<u64> {
     Some(response.original)
 }
 
+/// The second of three words.
+fn word(octets: &[u8]) -> [u8; 8] {
+    octets
+        .get(8..)
+        .and_then(<[u8]>::first_chunk)
+        .copied()
+        .unwrap_or_default()
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = [works(), refused()].into_iter().flatten().collect();
     for case in &mut cases {
-        // A target without atomics refuses them all alike, which shows nothing.
-        case.needs.push(Need::Region(RegionKind::Open));
+        // A target without Atomics refuses them all alike, which shows nothing.
+        (case.needs).extend([Need::Atomics, Need::Region(RegionKind::Open)]);
     }
     cases
 }
@@ -87,8 +96,35 @@ fn works() -> Vec<Case> {
             },
         ),
         Case::new(
+            "atomic/one-word-alone",
+            &["X06", "S02"],
+            "a FetchAdd between two Reads of its word and those beside it",
+            &[Due::Works],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Open);
+                let before = conn.fetch(place.stag, place.to + 1024, 24);
+                conn.say(&fetch_add(bench, 2, 1032));
+                let old = old_word(&mut conn, 1, 2);
+                conn.request_msn = 3;
+                let after = conn.fetch(place.stag, place.to + 1024, 24);
+                let (Some(before), Some(old), Some(after)) = (before, old, after) else {
+                    return Ok(conn.listen());
+                };
+                let new = old.wrapping_add(1);
+                let beside = before[..8] == after[..8] && before[16..] == after[16..];
+                // In memory it stands as the target's processor has it (RFC 7306 s5.1.1).
+                let there = [new.to_be_bytes(), new.to_le_bytes()].contains(&word(&after));
+                conn.seen().require(
+                    beside && there,
+                    "the addition was not made to its word alone (X06)",
+                );
+                Ok(bench.prove(conn))
+            },
+        ),
+        Case::new(
             "atomic/compare-fails",
-            &["X07"],
+            &["X07", "X04"],
             "a CmpSwap whose comparison fails",
             &[Due::Works],
             |bench| {
@@ -121,6 +157,24 @@ fn works() -> Vec<Case> {
         )
         .guarding(RegionKind::Open),
         Case::new(
+            "atomic/compare-of-a-fetch-add",
+            &["X02", "X08"],
+            "a FetchAdd whose compare fields and reserved octets are not those that are sent",
+            &[Due::Works],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let mut request = fetch_add(bench, 1, 2048);
+                request[2..6].fill(0xff);
+                request[UNTAGGED_LEN + 36..].fill(0x5a);
+                conn.say(&request);
+                conn.request_msn = 2;
+                if old_word(&mut conn, 1, 1).is_none() {
+                    return Ok(conn.listen());
+                }
+                Ok(bench.prove(conn))
+            },
+        ),
+        Case::new(
             "atomic/after-read",
             &["X12", "X14", "R35"],
             "a Read and an Atomic in one write: answered in this order",
@@ -139,7 +193,8 @@ fn works() -> Vec<Case> {
                 }
                 Ok(bench.prove(conn))
             },
-        ),
+        )
+        .on(RegionKind::Steady),
     ]
 }
 
@@ -175,7 +230,7 @@ fn refused() -> Vec<Case> {
     let coded = |name, sends, code: u8| {
         Case::new(
             name,
-            &["X09", "G23"],
+            &["X09", "X16", "G23"],
             sends,
             &[operation(6)],
             provoke(move |conn, bench| {
@@ -191,7 +246,7 @@ fn refused() -> Vec<Case> {
     vec![
         aimed(
             "atomic/off-by-4",
-            &["X06", "T21"],
+            &["X06", "T21", "X15"],
             "an address that is a multiple of 4 only",
             &[operation(7)],
             RegionKind::Open,
@@ -270,6 +325,35 @@ fn refused() -> Vec<Case> {
         sized("atomic/53-octets", "an Atomic Request of 53 octets", 53),
         coded("atomic/aopcode-1", "AOpCode 1, which is reserved", 1),
         coded("atomic/aopcode-15", "AOpCode 15, which does not exist", 15),
+        Case::new(
+            "atomic/ird-exceeded",
+            &["X11", "G21", "R37"],
+            "as many Reads as the IRD allows and an Atomic, in one write",
+            &[
+                Due::Terminate(1, 2, 2, Carries::Segment),
+                operation(7),
+                Due::AnyTerminate,
+            ],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Steady);
+                let ird = u32::from(bench.profile.ird);
+                let reads =
+                    (1..=ird).map(|msn| crate::wire::read(msn, place.stag, place.to, 1 << 20));
+                let last = fetch_add(bench, ird + 1, 2048);
+                let requests: Vec<_> = reads.chain([last]).collect();
+                conn.say_together(&requests);
+                let mut seen = conn.listen();
+                if seen.terminate.is_none() && seen.ending == Ending::Silence {
+                    let why = "the target answers so fast that its IRD is not used up";
+                    return Err(Trouble::NotOffered(why.to_owned()));
+                }
+                seen.blame_among(&requests);
+                Ok(seen)
+            },
+        )
+        .on(RegionKind::Steady)
+        .needs([Need::Reads]),
         Case::new(
             "atomic/msn-2",
             &["D15", "X08"],

@@ -1,7 +1,11 @@
 //! The target as initiator: Replies that are wrong, and the indication it opens with.
+//!
+//! An initiator of ours calls as a favour, in peer-to-peer mode unless the case is about the other one.
+//! One that its user makes call does as it likes: what its Request does not fit is skipped. It has to
+//! say something as soon as it is connected; without that, no case can show that the connection works.
 
 use uwarp_ddp::{Header, Tagged};
-use uwarp_mpa::{Enhanced, Frame, FrameKind, NO_NEGOTIATION, RtrSet};
+use uwarp_mpa::{Enhanced, Frame, NO_NEGOTIATION, RtrSet};
 use uwarp_rdmap::{Opcode, header::Control};
 
 use crate::bench::{Bench, Call};
@@ -21,7 +25,7 @@ const fn setup(code: u8) -> Due {
     Due::Terminate(2, 0, code, Carries::Nothing)
 }
 
-fn called(
+pub(super) fn called(
     name: &'static str,
     ids: &'static [&'static str],
     sends: &'static str,
@@ -29,7 +33,7 @@ fn called(
     play: impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static,
 ) -> Case {
     let mut case = Case::new(name, ids, sends, due, play);
-    case.needs = vec![Need::Favours];
+    case.needs = vec![Need::Call];
     case
 }
 
@@ -45,16 +49,26 @@ fn answered(
     }
 }
 
+/// An FPDU with CRC and without markers, the first of its stream.
+fn fpdu(ulpdu: &[u8]) -> Vec<u8> {
+    let mut encoder = crate::wire::Encoder {
+        position: 0,
+        markers: false,
+        crc: true,
+    };
+    encoder.frame(ulpdu, crate::wire::Spoil::Nothing)
+}
+
 /// The octets of a proper Reply, one of them changed.
 fn changed(call: &Call, at: usize, change: impl Fn(u8) -> u8) -> Vec<u8> {
-    let octets = call.reply(TERMS).encode().unwrap_or_default();
+    let octets = call.reply(call.terms()).encode().unwrap_or_default();
     crate::wire::altered(octets, at, change)
 }
 
 /// Accepts on these terms.
 fn on_terms(words: Enhanced) -> impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync {
     move |bench| {
-        let mut call = bench.called(true)?;
+        let mut call = bench.called_in_mode(true)?;
         let reply = call.reply(words);
         call.answer(&reply)?;
         Ok(call.conn.listen())
@@ -67,7 +81,7 @@ fn opens_with(
     opcode: Opcode,
 ) -> impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static {
     move |bench| {
-        let mut call = bench.called(true)?;
+        let mut call = bench.called_in_mode(true)?;
         let reply = reply(&call);
         call.answer(&reply)?;
         let first = call.conn.message();
@@ -81,6 +95,58 @@ fn opens_with(
         );
         seen.works = as_due;
         Ok(seen)
+    }
+}
+
+/// Accepts, and hears that the target goes on: it says something and, in peer-to-peer mode, an
+/// indication first.
+fn takes(
+    reply: impl Fn(&Call) -> Frame + Send + Sync + 'static,
+) -> impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static {
+    move |bench| {
+        let mut call = bench.called(true)?;
+        let reply = reply(&call);
+        call.answer(&reply)?;
+        Ok(goes_on(call))
+    }
+}
+
+/// The target says something on a connection that we have accepted.
+fn goes_on(mut call: Call) -> Seen {
+    let peer_to_peer = call.terms().peer_to_peer;
+    let first = call.conn.message();
+    let mut seen = call.conn.finish();
+    if let Some(first) = &first {
+        let (opcode, is_empty) = describe(first);
+        seen.require(
+            !peer_to_peer || is_empty,
+            format!("the first FPDU is {opcode:?}, not the RTR (E01, E18)"),
+        );
+    }
+    seen.works = first.is_some();
+    seen
+}
+
+/// A call whose Request has the words of RFC 6581.
+fn enhanced(bench: &Bench) -> Result<Call<'_>, Trouble> {
+    let call = bench.called(true)?;
+    match call.request.enhanced_data() {
+        Some(_) => Ok(call),
+        None => Err(Trouble::NotOffered(
+            "the target's Request is not enhanced".to_owned(),
+        )),
+    }
+}
+
+/// As [`answered`], where the rule is about enhanced Requests.
+fn answered_enhanced(
+    octets: impl Fn(&Call) -> Vec<u8> + Send + Sync + 'static,
+) -> impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static {
+    move |bench| {
+        let mut call = enhanced(bench)?;
+        let reply = octets(&call);
+        call.conn.raw(&reply);
+        Ok(call.conn.listen())
     }
 }
 
@@ -110,7 +176,7 @@ fn improper() -> Vec<Case> {
     vec![
         called(
             "reply/not-mpa",
-            &["U05"],
+            &["U05", "F36"],
             "a Reply with a wrong key",
             close,
             answered(|call| changed(call, 3, |_| b'-')),
@@ -127,7 +193,7 @@ fn improper() -> Vec<Case> {
             &["U09", "G11"],
             "revision 1 in answer to 2",
             close,
-            answered(|call| {
+            answered_enhanced(|call| {
                 let octets = changed(call, 17, |_| 1);
                 crate::wire::altered(octets, 16, |flags| flags & !0x10)
             }),
@@ -144,14 +210,14 @@ fn improper() -> Vec<Case> {
             &["E21", "G12"],
             "an unenhanced Reply to an enhanced Request",
             close,
-            answered(|call| changed(call, 16, |flags| flags & !0x10)),
+            answered_enhanced(|call| changed(call, 16, |flags| flags & !0x10)),
         ),
         called(
             "reply/s-without-words",
             &["E04", "G12"],
             "S with a PD_Length of 2",
             close,
-            answered(|call| {
+            answered_enhanced(|call| {
                 let mut octets = changed(call, 19, |_| 2);
                 octets.truncate(22);
                 octets
@@ -168,6 +234,40 @@ fn improper() -> Vec<Case> {
                 octets.resize(20 + 513, 0);
                 octets
             }),
+        ),
+        called(
+            "reply/fpdu-instead",
+            &["U05", "U15", "E01"],
+            "an FPDU where the Reply is due",
+            close,
+            answered(|_| fpdu(&crate::wire::write(0, 0, b""))),
+        ),
+        called(
+            "reply/fpdu-before",
+            &["U05", "U15"],
+            "an FPDU, and a proper Reply behind it",
+            close,
+            answered(|call| {
+                let reply = changed(call, 0, |octet| octet);
+                [fpdu(&crate::wire::write(0, 0, b"")), reply].concat()
+            }),
+        ),
+        called(
+            "reply/twice",
+            &["U15", "F31"],
+            "the same Reply again behind itself, which is no FPDU",
+            &[Due::Close, Due::AnyTerminate],
+            |bench| {
+                let mut call = bench.called(true)?;
+                let reply = changed(&call, 0, |octet| octet);
+                call.conn.raw(&[&reply[..], &reply[..]].concat());
+                call.conn.operate(call.request.markers, false, true);
+                call.conn.half_close();
+                let mut seen = call.conn.listen();
+                // What the target had to say may have come before.
+                seen.messages.clear();
+                Ok(seen)
+            },
         ),
         called(
             "reply/cut-by-fin",
@@ -204,7 +304,7 @@ fn improper() -> Vec<Case> {
                 let mut call = bench.called(true)?;
                 let reply = Frame {
                     rejected: true,
-                    ..call.reply(TERMS)
+                    ..call.reply(call.terms())
                 };
                 call.answer(&reply)?;
                 Ok(call.conn.listen())
@@ -219,12 +319,8 @@ fn improper() -> Vec<Case> {
                 let mut call = bench.called(true)?;
                 call.conn
                     .expect_quiet("an initiator spoke before the Reply");
-                let reply = call.reply(TERMS);
-                call.answer(&reply)?;
-                let works = call.conn.message().is_some();
-                let mut seen = call.conn.finish();
-                seen.works = works;
-                Ok(seen)
+                call.accept()?;
+                Ok(goes_on(call))
             },
         ),
     ]
@@ -250,7 +346,7 @@ fn terms() -> Vec<Case> {
             "A in answer to none",
             &[setup(5), Due::Close],
             |bench| {
-                let mut call = bench.called(false)?;
+                let mut call = bench.called_in_mode(false)?;
                 let reply = call.reply(TERMS);
                 call.answer(&reply)?;
                 Ok(call.conn.listen())
@@ -258,13 +354,18 @@ fn terms() -> Vec<Case> {
         ),
         called(
             "reply/ord-too-large",
-            &["E11", "E12"],
+            &["E11", "E12", "E24"],
             "an ORD beyond any IRD",
             &[setup(6)],
-            on_terms(Enhanced {
-                ord: 16382,
-                ..TERMS
-            }),
+            |bench| {
+                let mut call = enhanced(bench)?;
+                let reply = call.reply(Enhanced {
+                    ord: 16382,
+                    ..call.terms()
+                });
+                call.answer(&reply)?;
+                Ok(call.conn.listen())
+            },
         ),
         called(
             "reply/no-common-rtr",
@@ -302,42 +403,33 @@ fn terms() -> Vec<Case> {
             &["E13"],
             "0x3FFF for IRD and ORD",
             works,
-            opens_with(
-                |call| {
-                    call.reply(Enhanced {
-                        ird: NO_NEGOTIATION,
-                        ord: NO_NEGOTIATION,
-                        ..TERMS
-                    })
-                },
-                Opcode::WRITE,
-            ),
+            takes(|call| {
+                call.reply(Enhanced {
+                    ird: NO_NEGOTIATION,
+                    ord: NO_NEGOTIATION,
+                    ..call.terms()
+                })
+            }),
         ),
         called(
             "reply/markers",
             &["F13", "U06", "U19"],
             "M: the first FPDU has its marker",
             works,
-            opens_with(
-                |call| Frame {
-                    markers: true,
-                    ..call.reply(TERMS)
-                },
-                Opcode::WRITE,
-            ),
+            takes(|call| Frame {
+                markers: true,
+                ..call.reply(call.terms())
+            }),
         ),
         called(
             "reply/crc-declined",
             &["U07"],
             "C=0 in answer to C=1: the CRC is on",
             works,
-            opens_with(
-                |call| Frame {
-                    crc: false,
-                    ..call.reply(TERMS)
-                },
-                Opcode::WRITE,
-            ),
+            takes(|call| Frame {
+                crc: false,
+                ..call.reply(call.terms())
+            }),
         ),
         called(
             "reply/reserved-bits",
@@ -348,11 +440,8 @@ fn terms() -> Vec<Case> {
                 let mut call = bench.called(true)?;
                 let octets = changed(&call, 16, |flags| flags | 0x0f);
                 call.conn.raw(&octets);
-                call.conn.operate(false, false, true);
-                let works = call.conn.message().is_some();
-                let mut seen = call.conn.finish();
-                seen.works = works;
-                Ok(seen)
+                call.conn.operate(call.request.markers, false, true);
+                Ok(goes_on(call))
             },
         ),
         called(
@@ -362,32 +451,34 @@ fn terms() -> Vec<Case> {
             works,
             |bench| {
                 let mut call = bench.called(true)?;
-                let octets = call.reply(TERMS).encode().unwrap_or_default();
+                let octets = changed(&call, 0, |octet| octet);
                 call.conn
                     .trickle(&octets, std::time::Duration::from_micros(200));
-                call.conn.operate(false, false, true);
-                let works = call.conn.message().is_some();
-                let mut seen = call.conn.finish();
-                seen.works = works;
-                Ok(seen)
+                call.conn.operate(call.request.markers, false, true);
+                Ok(goes_on(call))
             },
         ),
         called(
             "reply/request-is-proper",
-            &["U11", "E14", "U08"],
+            &["U11", "E14", "E19"],
             "nothing: the target's own Request is looked at",
             works,
             |bench| {
                 let call = bench.called(true)?;
                 let words = call.request.enhanced_data();
-                let as_due = call.request.kind == FrameKind::Request
-                    && words.is_some_and(|words| words.peer_to_peer && !words.rtr.is_empty());
+                let raw = call.request.private_data.first_chunk::<4>().copied();
                 let mut seen = call.conn.finish();
-                seen.require(
-                    as_due,
-                    "the Request asks for peer-to-peer and offers no RTR (E14)",
-                );
-                seen.works = as_due;
+                if let (Some(words), Some(raw)) = (words, raw) {
+                    seen.require(
+                        !words.peer_to_peer || !words.rtr.is_empty(),
+                        "the Request asks for peer-to-peer and offers no RTR (E14)",
+                    );
+                    seen.require(
+                        words.peer_to_peer || (raw[0] | raw[2]) & 0xc0 == 0,
+                        "B, C or D in a client-server Request (E19)",
+                    );
+                }
+                seen.works = true;
                 Ok(seen)
             },
         ),

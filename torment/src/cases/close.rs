@@ -6,7 +6,7 @@ use super::provoke;
 use crate::bench::Dial;
 use crate::case::{Case, Need};
 use crate::conn::Conn;
-use crate::profile::{Favour, RegionKind};
+use crate::profile::{Favour, FavourKind, RegionKind};
 use crate::seen::{Carries, Due, Seen, terminate};
 use crate::wire::{At, read, untagged};
 
@@ -178,6 +178,7 @@ fn terminates() -> Vec<Case> {
                 Ok(seen)
             },
         )
+        .on(RegionKind::Steady)
         .needs([Need::Reads]),
     ]
 }
@@ -217,7 +218,8 @@ fn fins() -> Vec<Case> {
                 seen.works = answered;
                 Ok(seen)
             },
-        ),
+        )
+        .on(RegionKind::Steady),
         Case::new(
             "fin/while-sending",
             &["D30", "T24"],
@@ -234,7 +236,7 @@ fn fins() -> Vec<Case> {
                 Ok(seen)
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
         Case::new(
             "reset/in-an-fpdu",
             &["F34", "D31"],
@@ -264,6 +266,7 @@ fn fins() -> Vec<Case> {
                 let seen: Seen = bench.prove(conn);
                 Ok(seen)
             },
-        ),
+        )
+        .on(RegionKind::Steady),
     ]
 }

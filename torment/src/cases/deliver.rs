@@ -7,12 +7,15 @@ use super::send::{bad, operation, part, untagged_code};
 use crate::bench::{Bench, receipt};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::{Favour, Receipt};
+use crate::profile::{Favour, FavourKind, Receipt};
 use crate::seen::{Due, Seen};
 use crate::wire::{At, altered, opcode, read, send, untagged};
 
 pub(super) fn cases() -> Vec<Case> {
-    receipts().into_iter().chain(immediate()).collect()
+    let immediate = immediate()
+        .into_iter()
+        .map(|case| case.needs([Need::ImmediateData]));
+    receipts().into_iter().chain(immediate).collect()
 }
 
 /// What must arrive at the target's user.
@@ -30,9 +33,15 @@ fn arrives(
         for ulpdu in &ulpdus {
             conn.say(ulpdu);
         }
-        take_receipts(conn, bench, receipts)
+        if bench.profile.favours.contains(&FavourKind::Receipts) {
+            return take_receipts(conn, bench, receipts);
+        }
+        let mut seen = super::prove_or_listen(bench, conn);
+        seen.remarks
+            .push("no receipts: what arrived is not known".to_owned());
+        Ok(seen)
     })
-    .needs([Need::Favours])
+    .needs([Need::Receives])
 }
 
 fn take_receipts(mut conn: Conn, bench: &Bench, due: &[Receipt]) -> Result<Seen, Trouble> {
@@ -82,7 +91,7 @@ fn receipts() -> Vec<Case> {
         ),
         arrives(
             "send/segments",
-            &["D20", "D24", "D25"],
+            &["D20", "D24", "D25", "D08"],
             "a Send in three segments",
             works,
             || {
@@ -185,7 +194,7 @@ fn receipts() -> Vec<Case> {
             "a Read between two Sends",
             works,
             odd(|conn, bench| {
-                let place = bench.place(crate::profile::RegionKind::Steady);
+                let place = bench.readable();
                 conn.say(&send(1, b"a"));
                 conn.say(&read(1, place.stag, place.to, 8));
                 conn.request_msn = 2;
@@ -209,6 +218,25 @@ fn immediate() -> Vec<Case> {
             "Immediate Data",
             &[Due::Works],
             move || vec![untagged(Opcode::IMMEDIATE, whole(1), 0, b"12345678")],
+            &[Receipt {
+                immediate: true,
+                check: DIGITS,
+                ..RECEIVED
+            }],
+        ),
+        arrives(
+            "immediate/reserved-word",
+            &["X02", "D13"],
+            "Immediate Data where an Invalidate STag would stand",
+            &[Due::Works],
+            move || {
+                vec![untagged(
+                    Opcode::IMMEDIATE,
+                    whole(1),
+                    0xdead_beef,
+                    b"12345678",
+                )]
+            },
             &[Receipt {
                 immediate: true,
                 check: DIGITS,

@@ -171,7 +171,7 @@ fn crc(
     sends: &'static str,
     play: impl Fn(&Bench) -> Result<Seen, Trouble> + Send + Sync + 'static,
 ) -> Case {
-    Case::new(name, &["F25", "F38", "T06"], sends, &[CRC], play).guarding(RegionKind::Open)
+    Case::new(name, &["F24", "F25", "F38", "T06"], sends, &[CRC], play).guarding(RegionKind::Open)
 }
 
 fn crcs() -> Vec<Case> {
@@ -370,7 +370,7 @@ fn segmentation() -> Vec<Case> {
         .on(RegionKind::Wide),
         Case::new(
             "fpdu/odd-cuts",
-            &["F30", "F31"],
+            &["F30", "F31", "F18"],
             "three FPDUs, cut in the middle of length and CRC",
             &[Due::Works],
             move |bench| {

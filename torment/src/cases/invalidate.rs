@@ -8,7 +8,7 @@ use super::provoke;
 use crate::bench::{Bench, receipt};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::{Favour, RegionKind};
+use crate::profile::{Favour, FavourKind, RegionKind};
 use crate::seen::{Carries, Due, Seen};
 use crate::wire::{At, read, untagged, write};
 
@@ -58,7 +58,7 @@ fn after(
         seen.require(!answered, "an invalidated region was read");
         Ok(seen)
     })
-    .needs([Need::Favours])
+    .needs([Need::Favour(FavourKind::Lend)])
 }
 
 fn refused(
@@ -86,7 +86,7 @@ pub(super) fn cases() -> Vec<Case> {
             "invalidate/shared",
             &["S05", "R43", "T18"],
             "a Send that invalidates an STag which other streams use",
-            RegionKind::Open,
+            RegionKind::Spare,
         ),
         refused(
             "invalidate/other-domain",
@@ -107,12 +107,28 @@ pub(super) fn cases() -> Vec<Case> {
             RegionKind::Revoked,
         ),
         Case::new(
+            "invalidate/stag-0",
+            &["R22", "R41"],
+            "a Send that invalidates STag 0",
+            &REFUSED,
+            provoke(|conn, _| conn.say(&invalidate(1, 0))),
+        )
+        .needs([Need::Receives]),
+        Case::new(
+            "invalidate/unknown",
+            &["R22", "R41"],
+            "a Send that invalidates an STag that was never issued",
+            &REFUSED,
+            provoke(|conn, bench| conn.say(&invalidate(1, bench.free_stag()))),
+        )
+        .needs([Need::Receives]),
+        Case::new(
             "invalidate/solicited",
             &["R22", "R41"],
             "a Send with Solicited Event that invalidates a shared STag",
             &REFUSED,
             provoke(|conn, bench| {
-                let stag = bench.place(RegionKind::Open).stag;
+                let stag = bench.place(RegionKind::Spare).stag;
                 conn.say(&untagged(
                     Opcode::SEND_SOLICITED_INVALIDATE,
                     At::whole(0, 1),
@@ -121,7 +137,7 @@ pub(super) fn cases() -> Vec<Case> {
                 ));
             }),
         )
-        .on(RegionKind::Open)
+        .on(RegionKind::Spare)
         .needs([Need::Receives]),
         Case::new(
             "invalidate/the-shared-one-still-works",
@@ -130,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
             &[Due::Works],
             |bench| {
                 let mut bad = bench.connected()?;
-                let place = bench.place(RegionKind::Open);
+                let place = bench.place(RegionKind::Spare);
                 bad.say(&invalidate(1, place.stag));
                 let _ = bad.listen();
                 let mut conn = bench.connected()?;
@@ -140,7 +156,7 @@ pub(super) fn cases() -> Vec<Case> {
                 Ok(seen)
             },
         )
-        .on(RegionKind::Open),
+        .on(RegionKind::Spare),
         after(
             "invalidate/twice",
             &["R22", "R41"],

@@ -106,6 +106,28 @@ pub(super) fn cases() -> Vec<Case> {
             Spoil::MarkerXor(4),
         ),
         Case::new(
+            "markers/changed-since-the-crc",
+            &["F17", "F11", "F25"],
+            "a marker between two FPDUs, one reserved bit of which has changed since the CRC",
+            &[Due::Terminate(2, 0, 2, Carries::Nothing)],
+            |bench| {
+                let mut conn = start(bench)?;
+                // 24 octets and 488: the third begins with the second marker.
+                conn.say(&write(0, 0, b""));
+                let place = bench.place(RegionKind::Wide);
+                conn.say(&write(place.stag, place.to, &[0x33; 468]));
+                let mut wire = conn.framed(&write(0, 0, b""), Spoil::Nothing);
+                if wire.get(..4) != Some(&[0; 4]) {
+                    return Err(Trouble::Setup("the marker is elsewhere".to_owned()));
+                }
+                wire[0] ^= 0x40;
+                conn.raw(&wire);
+                Ok(conn.listen())
+            },
+        )
+        .on(RegionKind::Wide)
+        .needs([Need::Markers]),
+        Case::new(
             "markers/missing",
             &["F14", "U19", "G17"],
             "no markers where they were asked for",
@@ -129,7 +151,7 @@ pub(super) fn cases() -> Vec<Case> {
             |bench| {
                 let mut conn = start(bench)?;
                 conn.say_spoiled(&write(0, 0, b""), Spoil::MarkerXor(0x100));
-                let place = bench.place(RegionKind::Steady);
+                let place = bench.readable();
                 let works = conn.fetch(place.stag, place.to, 8).is_some();
                 let mut seen = conn.finish();
                 seen.works = works;

@@ -5,11 +5,11 @@ use uwarp_rdmap::Opcode;
 use uwarp_rdmap::header::ReadRequest;
 
 use super::{either, provoke};
-use crate::bench::Bench;
+use crate::bench::{Bench, CLIENT};
 use crate::case::{Case, Need};
-use crate::conn::Conn;
+use crate::conn::{Conn, Trouble};
 use crate::profile::RegionKind;
-use crate::seen::{Carries, Due, Seen};
+use crate::seen::{Carries, Due, Ending, Seen};
 use crate::wire::{At, OUR_STAG, OUR_TO, read, read_request, untagged};
 
 const fn protection(code: u8) -> Due {
@@ -68,16 +68,7 @@ fn sources() -> Vec<Case> {
             &[protection(0)],
             |bench| {
                 let mut conn = bench.connected()?;
-                let taken: Vec<u32> = bench
-                    .profile
-                    .regions
-                    .values()
-                    .map(|place| place.stag)
-                    .collect();
-                let free = (0x0bad_0000..)
-                    .find(|stag| !taken.contains(stag))
-                    .unwrap_or(0);
-                conn.say(&read(1, free, 0, 16));
+                conn.say(&read(1, bench.free_stag(), 0, 16));
                 Ok(unanswered(conn))
             },
         )
@@ -246,7 +237,7 @@ fn sizes() -> Vec<Case> {
             &[untagged_code(3)],
             |bench| {
                 let mut conn = bench.connected()?;
-                let place = bench.place(RegionKind::Steady);
+                let place = bench.readable();
                 if conn.fetch(place.stag, place.to, 8).is_none() {
                     return Ok(conn.finish());
                 }
@@ -299,8 +290,28 @@ fn nothing() -> Vec<Case> {
             Some(RegionKind::Foreign),
         ),
         Case::new(
+            "read/reserved-word",
+            &["R05", "D13"],
+            "a Read Request whose reserved octets and bits are not zero",
+            &[Due::Works],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.readable();
+                let mut request = read(1, place.stag, place.to, 16);
+                request[0] |= 0x3c;
+                request[1] |= 0x30;
+                request[2..6].fill(0xff);
+                conn.say(&request);
+                conn.request_msn = 2;
+                if conn.response(16).is_none() {
+                    return Ok(conn.listen());
+                }
+                Ok(bench.prove(conn))
+            },
+        ),
+        Case::new(
             "read/last-octets",
-            &["R14", "R42"],
+            &["R14", "R42", "R13"],
             "a Read of the last octets of a region",
             &[Due::Works],
             |bench| {
@@ -312,7 +323,8 @@ fn nothing() -> Vec<Case> {
                 seen.works = works;
                 Ok(seen)
             },
-        ),
+        )
+        .on(RegionKind::Steady),
         Case::new(
             "read/all-of-it",
             &["R14", "D18", "F03"],
@@ -326,14 +338,15 @@ fn nothing() -> Vec<Case> {
                 seen.works = works;
                 Ok(seen)
             },
-        ),
+        )
+        .on(RegionKind::Steady),
         Case::new(
             "read/wrapping-sink",
             &["R07", "R42"],
             "a Read into a sink that wraps, which is the requester's affair",
             &[Due::Works, protection(4)],
             either(|conn, bench| {
-                let place = bench.place(RegionKind::Steady);
+                let place = bench.readable();
                 let request = ReadRequest {
                     sink_to: u64::MAX - 3,
                     size: 8,
@@ -378,16 +391,42 @@ fn limits() -> Vec<Case> {
                 Ok(seen)
             },
         )
+        .on(RegionKind::Steady)
         .needs([Need::Reads]),
         Case::new(
+            "read/one-more-than-ird",
+            &["R37", "G9", "S07"],
+            "one Read more than the IRD allows, in one write",
+            &[
+                untagged_code(2),
+                Due::Terminate(0, 2, 7, Carries::Segment),
+                Due::AnyTerminate,
+            ],
+            move |bench| {
+                let mut conn = bench.connected()?;
+                let requests = flood(bench, u32::from(bench.profile.ird) + 1);
+                conn.say_together(&requests);
+                let mut seen = conn.listen();
+                if seen.terminate.is_none() && seen.ending == Ending::Silence {
+                    let why = "the target answers so fast that its IRD is not used up";
+                    return Err(Trouble::NotOffered(why.to_owned()));
+                }
+                seen.blame_among(&requests);
+                Ok(seen)
+            },
+        )
+        .needs([Need::Reads])
+        .on(RegionKind::Steady),
+        Case::new(
             "read/ird-used-up",
-            &["R16", "R35", "R37"],
+            &["R16", "R35", "R37", "R17"],
             "as many Reads at a time as the IRD allows: answered in order",
             &[Due::Works],
             |bench| {
                 let mut conn = bench.connected()?;
                 let place = bench.place(RegionKind::Steady);
-                let count = u32::from(bench.profile.ird);
+                // No more than our Request says.
+                let count = u32::from(bench.profile.ird.min(CLIENT.ord));
                 let requests: Vec<_> = (1..=count)
                     .map(|msn| read(msn, place.stag, place.to, 100 + msn))
                     .collect();
@@ -400,6 +439,7 @@ fn limits() -> Vec<Case> {
                 }
                 Ok(bench.prove(conn))
             },
-        ),
+        )
+        .on(RegionKind::Steady),
     ]
 }

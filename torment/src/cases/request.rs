@@ -5,7 +5,7 @@ use uwarp_mpa::{Enhanced, FrameKind, NO_NEGOTIATION};
 use crate::bench::{Bench, CLIENT, Dial};
 use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::{Favour, PLAIN, SLOW};
+use crate::profile::{Favour, FavourKind, PLAIN, SLOW};
 use crate::seen::{Due, Ending, Seen};
 use crate::wire::write;
 
@@ -89,9 +89,12 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn keys_and_revisions() -> Vec<Case> {
     let mut cases = vec![
-        refused("request/not-mpa", &["U04"], "an HTTP request", || {
-            b"GET / HTTP/1.1\r\nHost: example\r\n\r\n".to_vec()
-        }),
+        refused(
+            "request/not-mpa",
+            &["U04", "F36"],
+            "an HTTP request",
+            || b"GET / HTTP/1.1\r\nHost: example\r\n\r\n".to_vec(),
+        ),
         refused(
             "request/reply-key",
             &["U04", "U20"],
@@ -203,11 +206,23 @@ fn lengths() -> Vec<Case> {
             }),
         )
     }));
+    cases.push(refused(
+        "request/pd-509-enhanced",
+        &["E05", "U10", "U21"],
+        "509 octets of private data behind IRD and ORD",
+        || {
+            let dial = Dial {
+                data: Some(vec![0; 509]),
+                ..Dial::default()
+            };
+            dial.request(None)
+        },
+    ));
     let full = |len| Some(vec![0x5a; len]);
     cases.extend([
         accepted(
             "request/pd-512",
-            &["U10"],
+            &["U10", "U14"],
             "512 octets of private data",
             Dial {
                 data: full(512),
@@ -273,7 +288,7 @@ fn lengths() -> Vec<Case> {
                 Ok(hear_startup(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Slow)]),
     ]);
     cases
 }
@@ -353,7 +368,7 @@ fn flags() -> Vec<Case> {
                 Ok(conn.finish())
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::Reject)]),
         Case::new(
             "request/responder-is-silent",
             &["U18", "T07"],
@@ -366,7 +381,7 @@ fn flags() -> Vec<Case> {
                 Ok(bench.prove(conn))
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
         Case::new(
             "request/fin-instead-of-fpdu",
             &["U18", "T24"],
@@ -381,7 +396,7 @@ fn flags() -> Vec<Case> {
                 Ok(seen)
             },
         )
-        .needs([Need::Favours]),
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
     ]
 }
 

@@ -51,19 +51,25 @@ fn indication(
 
 /// Offers these indications and looks at the flags of the Reply.
 fn flags(name: &'static str, sends: &'static str, offered: RtrSet) -> Case {
-    Case::new(name, &["E16", "E17"], sends, &[Due::Close], move |bench| {
-        let (mut conn, accepted, reply) = start(bench, offered)?;
-        let peer_to_peer = reply
-            .enhanced_data()
-            .is_some_and(|words| words.peer_to_peer);
-        conn.seen().require(peer_to_peer, "no A in the Reply (E16)");
-        conn.seen()
-            .require(!accepted.is_empty(), "no B, C or D in the Reply (E17)");
-        // An initiator that cannot go on says so.
-        let body = terminate(Layer::Llp, 0, 7);
-        conn.say(&untagged(opcode(7), At::whole(2, 1), 0, &body));
-        Ok(conn.listen())
-    })
+    Case::new(
+        name,
+        &["E15", "E16", "E17"],
+        sends,
+        &[Due::Close],
+        move |bench| {
+            let (mut conn, accepted, reply) = start(bench, offered)?;
+            let peer_to_peer = reply
+                .enhanced_data()
+                .is_some_and(|words| words.peer_to_peer);
+            conn.seen().require(peer_to_peer, "no A in the Reply (E16)");
+            conn.seen()
+                .require(!accepted.is_empty(), "no B, C or D in the Reply (E17)");
+            // An initiator that cannot go on says so.
+            let body = terminate(Layer::Llp, 0, 7);
+            conn.say(&untagged(opcode(7), At::whole(2, 1), 0, &body));
+            Ok(conn.listen())
+        },
+    )
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -79,7 +85,7 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         Case::new(
             "rtr/read",
-            &["E18", "R15", "G16"],
+            &["E18", "R15", "G16", "E09"],
             "a Read of nothing as RTR, answered by a Response of nothing",
             &[Due::Works],
             indication(Rtr::Read, |conn| {

@@ -4,10 +4,10 @@ use uwarp_rdmap::Opcode;
 
 use super::framing::trace;
 use super::{odd, provoke};
-use crate::bench::Bench;
-use crate::case::Case;
+use crate::bench::{Bench, Dial};
+use crate::case::{Case, Need};
 use crate::conn::{Conn, Trouble};
-use crate::profile::RegionKind;
+use crate::profile::{Favour, FavourKind, RegionKind};
 use crate::seen::{Carries, Due, Seen};
 use crate::wire::{At, altered, opcode, tagged, untagged, write};
 
@@ -60,14 +60,7 @@ fn places() -> Vec<Case> {
             "a Write to an STag that was never issued",
             &[tagged_code(0)],
             provoke(|conn, bench| {
-                let taken: Vec<u32> = bench
-                    .profile
-                    .regions
-                    .values()
-                    .map(|place| place.stag)
-                    .collect();
-                let free = (0x0bad_0000..).find(|stag| !taken.contains(stag));
-                conn.say(&write(free.unwrap_or(0), 0, &[0xee; 16]));
+                conn.say(&write(bench.free_stag(), 0, &[0xee; 16]));
             }),
         )
         .guarding(RegionKind::Open),
@@ -181,7 +174,7 @@ fn followed(
         sends,
         &[tagged_code(0)],
         provoke(move |conn, bench| {
-            let stag = bench.place(RegionKind::Revoked).stag;
+            let stag = bench.invalid_stag();
             let bad = write(stag, 0, &[0xee; 8]);
             let mut wire = conn.framed(&bad, crate::wire::Spoil::Nothing);
             conn.blame();
@@ -191,7 +184,7 @@ fn followed(
             conn.raw(&wire);
         }),
     )
-    .on(RegionKind::Revoked)
+    .on(RegionKind::Open)
     .guarding(RegionKind::Open)
 }
 
@@ -199,7 +192,7 @@ fn afterwards() -> Vec<Case> {
     vec![
         followed(
             "after-error/write",
-            &["D36", "T08", "R25"],
+            &["D36", "T08", "R25", "R39"],
             "proper Writes behind a bad one: not placed, and one Terminate",
             trace,
         ),
@@ -217,22 +210,73 @@ fn afterwards() -> Vec<Case> {
             &["D36", "X12"],
             "proper Atomics behind a bad Write: not performed",
             |bench| super::atomic::fetch_add(bench, 1, 0),
+        )
+        .needs([Need::Atomics]),
+        Case::new(
+            "after-error/while-answering",
+            &["D07", "G18", "R25"],
+            "Reads of a megabyte and a bad Write: an answer ends with L before the Terminate, and none follows",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Steady);
+                let count = u32::from(bench.profile.ird.min(3));
+                for msn in 1..=count {
+                    conn.say(&crate::wire::read(msn, place.stag, place.to, 1 << 20));
+                }
+                let begins = conn.message();
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                let mut seen = conn.listen();
+                let last = seen.messages.last().or(begins.as_ref());
+                let cut = last.is_some_and(|ulpdu| ulpdu.first().is_some_and(|ctl| ctl & 0x40 == 0));
+                seen.require(
+                    !cut || seen.terminate.is_none(),
+                    "a Terminate inside another message (G18)",
+                );
+                Ok(seen)
+            },
+        )
+        .on(RegionKind::Steady)
+        .needs([Need::Reads]),
+        Case::new(
+            "after-error/as-first-fpdu",
+            &["U18", "D35", "R40"],
+            "a Write to an STag that is not valid as first FPDU, which yet lets the target speak",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let (mut conn, _) = bench.dial(&Dial::default())?;
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                Ok(conn.listen())
+            },
         ),
+        Case::new(
+            "after-error/with-something-to-say",
+            &["R25", "R26", "R39"],
+            "a Write to an STag that is not valid, to a target that waits to say something: not behind its Terminate",
+            &[tagged_code(0), Due::Close],
+            |bench| {
+                let (mut conn, _) = bench.dial(&Dial::asking(Favour::TalkFirst))?;
+                // Let it post what it has to say, which it may not send yet.
+                conn.expect_quiet("the responder spoke before the first FPDU (U18)");
+                conn.say(&write(bench.invalid_stag(), 0, &[0xee; 8]));
+                Ok(conn.listen())
+            },
+        )
+        .needs([Need::Favour(FavourKind::TalkFirst)]),
         Case::new(
             "after-error/much",
             &["D36", "T08", "G24"],
             "a bad Write and 4 MiB behind it: the Terminate still arrives",
             &[tagged_code(0)],
             provoke(|conn, bench| {
-                let stag = bench.place(RegionKind::Revoked).stag;
+                let stag = bench.invalid_stag();
                 conn.say(&write(stag, 0, &[0xee; 8]));
                 conn.blame();
                 for _ in 0..128 {
                     conn.say(&write(stag, 0, &[0xee; 32 << 10]));
                 }
             }),
-        )
-        .on(RegionKind::Revoked),
+        ),
     ]
 }
 
@@ -280,6 +324,32 @@ fn nothing() -> Vec<Case> {
                     &[1; 20],
                 ));
             }),
+        )
+        .on(RegionKind::Wide),
+        Case::new(
+            "write/nothing-beside",
+            &["D19", "S02"],
+            "a Write of 13 octets between two Reads of them and those beside them",
+            works,
+            |bench| {
+                let mut conn = bench.connected()?;
+                let place = bench.place(RegionKind::Wide);
+                let before = conn.fetch(place.stag, place.to + 256, 64);
+                let octets: Vec<u8> = (before.iter().flatten().skip(20).take(13))
+                    .map(|octet| !octet)
+                    .collect();
+                conn.say(&write(place.stag, place.to + 256 + 20, &octets));
+                let after = conn.fetch(place.stag, place.to + 256, 64);
+                let (Some(mut due), Some(after)) = (before, after) else {
+                    return Ok(conn.listen());
+                };
+                due[20..33].copy_from_slice(&octets);
+                conn.seen().require(
+                    after == due,
+                    "other octets than those of the Write have changed",
+                );
+                Ok(bench.prove(conn))
+            },
         )
         .on(RegionKind::Wide),
         Case::new(
@@ -404,7 +474,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend(names.map(|(bits, name)| {
         Case::new(
             format!("t-flag/tagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T set"),
             &[operation(6), Due::Close],
             provoke(move |conn, bench| {
@@ -423,7 +493,7 @@ fn opcodes() -> Vec<Case> {
     cases.extend([(0u8, "write"), (2, "read-response")].map(|(bits, name)| {
         Case::new(
             format!("t-flag/untagged-{name}"),
-            &["R03", "G4"],
+            &["R03", "D06", "G4"],
             format!("a {name} with T clear"),
             unexpected,
             provoke(move |conn, _| conn.say(&untagged(opcode(bits), At::whole(0, 1), 0, b"data"))),

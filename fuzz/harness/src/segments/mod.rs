@@ -7,12 +7,13 @@
 //! * no octet has been written, and none has left, that was not open to the peer then;
 //! * every posted request has completed exactly once, and in the order of posting;
 //! * the octets that were sent are proper FPDUs, with at most one Terminate, and nothing behind it;
-//! * the connection is over, and has said so once.
+//! * the connection is over, and has said so once;
+//! * it has never held more memory than [`connection_bound`] says.
 
-mod memory;
-mod peer;
 mod script;
 mod setup;
+
+pub(crate) use script::{atomic, stag, target, with_octets};
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,14 +22,15 @@ use uwarp_mpa::Rtr;
 use uwarp_rdmap::{Completion, Operation, OperationKind, PostError, Slot, Status, Target, Work};
 use uwarp_stream::{Batch, Connection, Direct, End, Event, Memory, Piece};
 
+use crate::arena::Arena;
 use crate::input::Input;
-use memory::Arena;
-use peer::Peer;
+use crate::memory::{Account, connection_bound};
+use crate::peer::Peer;
 
 /// What an input reached.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
-    /// Successful completions of Sends, Writes, Reads and receives.
+    /// Successful completions of each kind of operation.
     pub succeeded: [usize; 6],
     /// Completions of another kind.
     pub flushed: usize,
@@ -47,6 +49,8 @@ pub struct Reached {
 /// Steps and octets in flight are bounded, so that an input takes milliseconds.
 const STEPS_MAX: usize = 400;
 const BACKLOG_MAX: usize = 1 << 18;
+/// The driver fills a batch no further.
+const BUDGET_MAX: usize = 1 << 16;
 
 /// Sets a connection up and lets things happen to it.
 ///
@@ -69,6 +73,9 @@ pub fn run(data: &[u8]) -> Reached {
 /// The driver: what lies between the connection, the application and the peer.
 struct Session {
     connection: Connection,
+    /// What the connection and its batch hold, and how much that may be.
+    account: Account,
+    bound: u64,
     arena: Arena,
     peer: Peer,
     now: Instant,
@@ -90,6 +97,7 @@ impl Session {
         let mut arena = Arena::new();
         let setup::SetUp {
             connection,
+            config,
             agreement,
             opening,
             direct,
@@ -97,6 +105,8 @@ impl Session {
         let mulpdu = connection.mulpdu().unwrap_or_default();
         let mut session = Self {
             connection,
+            account: Account::default(),
+            bound: connection_bound(&config, BUDGET_MAX),
             arena,
             peer: Peer::new(agreement, mulpdu),
             now,
@@ -122,6 +132,18 @@ impl Session {
         self.send_segment(&segment);
     }
 
+    /// Calls the connection, and counts what it allocates.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut Connection, &mut Batch<usize>, &mut Arena) -> T,
+    ) -> T {
+        let (connection, batch, arena) = (&mut self.connection, &mut self.batch, &mut self.arena);
+        let result = self.account.of(|| call(connection, batch, arena));
+        let (held, bound) = (self.account.most(), self.bound);
+        assert!(held <= bound as i64, "it holds {held}, not {bound}");
+        result
+    }
+
     /// The peer sends a segment.
     fn send_segment(&mut self, ulpdu: &[u8]) {
         let fpdu = self.peer.frame(ulpdu);
@@ -142,10 +164,10 @@ impl Session {
         }
         let count = count.min(self.backlog.len());
         self.staged.extend(self.backlog.drain(..count));
-        let received = self
-            .connection
-            .receive(&self.staged, &mut self.arena, self.now);
-        self.staged.drain(..received.consumed);
+        let (mut staged, now) = (std::mem::take(&mut self.staged), self.now);
+        let received = self.call(|connection, _, arena| connection.receive(&staged, arena, now));
+        staged.drain(..received.consumed);
+        self.staged = staged;
     }
 
     /// Places the rest of an FPDU without staging it, if the connection lets us.
@@ -157,9 +179,8 @@ impl Session {
         if self.backlog.len() < missing + tail || !self.place_direct(&direct) {
             return false;
         }
-        self.connection
-            .direct_done(&direct, &self.staged, &mut self.arena, self.now);
-        self.staged.clear();
+        let (staged, now) = (std::mem::take(&mut self.staged), self.now);
+        self.call(|connection, _, arena| connection.direct_done(&direct, &staged, arena, now));
         self.backlog.drain(..missing + tail);
         self.reached.direct += missing as u64;
         true
@@ -185,8 +206,8 @@ impl Session {
 
     /// The driver fills a batch, and the socket takes at most `count` octets of it.
     fn write(&mut self, budget: usize, count: usize) {
-        self.connection
-            .transmit(&mut self.batch, &mut self.arena, budget, self.now);
+        let (budget, now) = (budget.min(BUDGET_MAX), self.now);
+        self.call(|connection, batch, arena| connection.transmit(batch, arena, budget, now));
         let mut octets = Vec::new();
         for piece in self.batch.pieces() {
             match piece {
@@ -202,8 +223,10 @@ impl Session {
         assert_eq!(octets.len(), self.batch.len());
         octets.truncate(count);
         self.peer.hear(&octets);
-        self.batch.advance(octets.len());
-        self.connection.written(octets.len());
+        self.call(|connection, batch, _| {
+            batch.advance(octets.len());
+            connection.written(octets.len());
+        });
         if self.connection.wants_shutdown() {
             self.connection.shut_down();
         }
@@ -217,12 +240,15 @@ impl Session {
         };
         let len = len.into();
         let posted = match operation {
-            None => self.connection.post_receive(slot, len),
-            Some(operation) => self.connection.post(Work {
-                slot,
-                operation,
-                len,
-            }),
+            None => self.call(|connection, _, _| connection.post_receive(slot, len)),
+            Some(operation) => {
+                let work = Work {
+                    slot,
+                    operation,
+                    len,
+                };
+                self.call(|connection, _, _| connection.post(work))
+            }
         };
         match posted {
             Ok(()) => self.order[usize::from(operation.is_none())].push_back(slot),
@@ -271,17 +297,20 @@ impl Session {
             self.write(usize::MAX, usize::MAX);
             self.drain();
         }
-        self.connection.close(self.now);
+        let now = self.now;
+        self.call(|connection, _, _| connection.close(now));
         self.write(usize::MAX, usize::MAX);
         self.drain();
-        self.connection.end_of_stream(self.staged.len());
+        let leftover = self.staged.len();
+        self.call(|connection, _, _| connection.end_of_stream(leftover));
         self.drain();
         while !self.batch.is_empty() || self.connection.has_output() {
             self.write(usize::MAX, usize::MAX);
             self.drain();
         }
         self.now += Duration::from_secs(60);
-        self.connection.timeout(self.now);
+        let now = self.now;
+        self.call(|connection, _, _| connection.timeout(now));
         self.drain();
         assert!(self.connection.is_over(), "it ends in time");
         assert!(self.reached.end.is_some(), "the end is told");

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use uwarp_ddp::{Stag, Untagged};
 use uwarp_mpa::{Deframed, Deframer, Octets};
-use uwarp_rdmap::header::{Control, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, ReadRequest};
-use uwarp_rdmap::{Opcode, Operation};
+use uwarp_rdmap::atomic::{AtomicRequest, AtomicResponse};
+use uwarp_rdmap::header::{
+    Control, QN_ATOMIC_RESPONSE, QN_READ_REQUEST, QN_SEND, QN_TERMINATE, ReadRequest,
+};
+use uwarp_rdmap::{AtomicOperation, Opcode, Operation};
 
 use super::Session;
-use super::memory::Arena;
-use super::peer::{Peer, tagged, untagged};
+use crate::arena::Arena;
 use crate::input::Input;
+use crate::peer::{Peer, tagged, untagged};
 use crate::wire;
 
 impl Session {
     /// One step; its first octet says which.
     pub(super) fn step(&mut self, input: &mut Input<'_>) {
-        match input.u8() % 20 {
+        match input.u8() % 25 {
             0 => self.peer_sends(input),
             1 => self.peer_writes(input),
             2 => self.peer_reads(input),
@@ -47,6 +50,24 @@ impl Session {
             16 => self.write(usize::from(input.u16()), usize::from(input.u16())),
             17 => self.arena.revoke(input.u8().into()),
             18 => self.rare(input),
+            20 => self.peer_changes(input),
+            21 => self.peer_immediate(input),
+            22 => self.peer_tells_the_word(input),
+            23 => {
+                let operation = Operation::Immediate {
+                    data: input.u64().to_be_bytes(),
+                    solicited: input.u8() & 1 != 0,
+                };
+                self.post(Some(operation), 0);
+            }
+            24 => {
+                let operation = Operation::Atomic {
+                    stag: Stag(9),
+                    to: input.u64(),
+                    operation: atomic(input),
+                };
+                self.post(Some(operation), 0);
+            }
             _ => {
                 self.read(usize::MAX);
                 self.write(usize::MAX, usize::MAX);
@@ -56,17 +77,18 @@ impl Session {
 
     /// What happens once in a connection's life.
     fn rare(&mut self, input: &mut Input<'_>) {
+        let (now, leftover) = (self.now, self.staged.len());
         match input.u8() % 8 {
-            0 => self.connection.close(self.now),
-            1 => self.connection.abort(),
-            2 => self.connection.transport_lost(),
+            0 => self.call(|connection, _, _| connection.close(now)),
+            1 => self.call(|connection, _, _| connection.abort()),
+            2 => self.call(|connection, _, _| connection.transport_lost()),
             3 => {
                 self.backlog.clear();
-                self.connection.end_of_stream(self.staged.len());
+                self.call(|connection, _, _| connection.end_of_stream(leftover));
             }
-            4 => self.connection.local_failure(self.now),
+            4 => self.call(|connection, _, _| connection.local_failure(now)),
             5 => self.now += Duration::from_secs(3),
-            _ => self.connection.timeout(self.now),
+            _ => self.call(|connection, _, _| connection.timeout(now)),
         }
     }
 
@@ -153,6 +175,48 @@ impl Session {
         self.send_segment(&segment);
     }
 
+    /// An atomic operation on one of the regions.
+    fn peer_changes(&mut self, input: &mut Input<'_>) {
+        let (stag, to) = target(input, &self.arena);
+        let request = AtomicRequest {
+            id: input.u8().into(),
+            stag,
+            to,
+            operation: atomic(input),
+        };
+        // Its answer comes between those of Reads, which are not counted here then.
+        self.peer.orderly = false;
+        let msn = self.peer.next_request_msn;
+        self.peer.next_request_msn += 1;
+        let header = single(Opcode::ATOMIC_REQUEST, QN_READ_REQUEST, msn);
+        self.send_segment(&untagged(header, &request.encode()));
+    }
+
+    fn peer_immediate(&mut self, input: &mut Input<'_>) {
+        let opcode = if input.u8() & 1 == 0 {
+            Opcode::IMMEDIATE
+        } else {
+            Opcode::IMMEDIATE_SOLICITED
+        };
+        let header = single(opcode, QN_SEND, self.peer.next_msn);
+        self.peer.next_msn += 1;
+        self.send_segment(&untagged(header, &input.u64().to_be_bytes()));
+    }
+
+    /// The answer to the oldest atomic operation, or to one that nobody asked for.
+    fn peer_tells_the_word(&mut self, input: &mut Input<'_>) {
+        let wrong = u32::from(input.u8());
+        let id = self.peer.atomics.pop_front().unwrap_or_default() ^ wrong;
+        let response = AtomicResponse {
+            id,
+            original: input.u64(),
+        };
+        let msn = self.peer.next_answer_msn;
+        self.peer.next_answer_msn += 1;
+        let header = single(Opcode::ATOMIC_RESPONSE, QN_ATOMIC_RESPONSE, msn);
+        self.send_segment(&untagged(header, &response.encode()));
+    }
+
     fn any_tagged(&mut self, input: &mut Input<'_>) {
         let (last, ulp) = (input.u8() & 1 == 0, input.u8());
         let (stag, to) = target(input, &self.arena);
@@ -196,14 +260,7 @@ impl Session {
             body = vec![0x01, 0x01, 0x20, 0x00];
             body.extend_from_slice(&read.request.encode());
         }
-        let header = Untagged {
-            last: true,
-            ulp: Control::new(Opcode::TERMINATE).0,
-            ulp_word: 0,
-            qn: QN_TERMINATE,
-            msn: 1,
-            mo: 0,
-        };
+        let header = single(Opcode::TERMINATE, QN_TERMINATE, 1);
         self.send_segment(&untagged(header, &body));
     }
 
@@ -226,6 +283,35 @@ impl Session {
     }
 }
 
+/// The header of a message of one segment.
+const fn single(opcode: Opcode, qn: u32, msn: u32) -> Untagged {
+    Untagged {
+        last: true,
+        ulp: Control::new(opcode).0,
+        ulp_word: 0,
+        qn,
+        msn,
+        mo: 0,
+    }
+}
+
+/// What to do to a word.
+pub(crate) fn atomic(input: &mut Input<'_>) -> AtomicOperation {
+    if input.u8() & 1 == 0 {
+        AtomicOperation::FetchAdd {
+            add: input.u64(),
+            mask: input.u64(),
+        }
+    } else {
+        AtomicOperation::CompareSwap {
+            compare: input.u64(),
+            compare_mask: input.u64(),
+            swap: input.u64(),
+            swap_mask: input.u64(),
+        }
+    }
+}
+
 /// Payload of a length that the input chooses; what is in it does not matter.
 fn payload(input: &mut Input<'_>) -> Vec<u8> {
     let len = input.u8();
@@ -239,7 +325,7 @@ fn payload(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// The STag of a region, or one that was never issued.
-fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
+pub(crate) fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => region.stag,
@@ -248,7 +334,7 @@ fn stag(input: &mut Input<'_>, arena: &Arena) -> Stag {
 }
 
 /// A region and an offset in or near it, or anything.
-fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
+pub(crate) fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
     let which = usize::from(input.u8());
     match arena.regions.get(which) {
         Some(region) => {
@@ -260,14 +346,7 @@ fn target(input: &mut Input<'_>, arena: &Arena) -> (Stag, u64) {
 }
 
 fn read_request(peer: &mut Peer, request: &ReadRequest) -> Vec<u8> {
-    let header = Untagged {
-        last: true,
-        ulp: Control::new(Opcode::READ_REQUEST).0,
-        ulp_word: 0,
-        qn: QN_READ_REQUEST,
-        msn: peer.ask(*request),
-        mo: 0,
-    };
+    let header = single(Opcode::READ_REQUEST, QN_READ_REQUEST, peer.ask(*request));
     untagged(header, &request.encode())
 }
 
@@ -277,14 +356,7 @@ pub(super) fn empty_write() -> Vec<u8> {
 }
 
 pub(super) fn empty_send(peer: &mut Peer) -> Vec<u8> {
-    let header = Untagged {
-        last: true,
-        ulp: Control::new(Opcode::SEND).0,
-        ulp_word: 0,
-        qn: QN_SEND,
-        msn: peer.next_msn,
-        mo: 0,
-    };
+    let header = single(Opcode::SEND, QN_SEND, peer.next_msn);
     peer.next_msn += 1;
     untagged(header, &[])
 }
@@ -301,7 +373,7 @@ pub(super) fn empty_read(peer: &mut Peer) -> Vec<u8> {
 }
 
 /// Gives `payload` in the form in which a received FPDU gives its octets.
-pub(super) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
+pub(crate) fn with_octets<T>(payload: &[u8], use_them: impl FnOnce(Octets<'_>) -> T) -> T {
     let wire = wire::frame(0, payload, false, false);
     let Ok(Deframed::Fpdu(fpdu)) = Deframer::new(false, false).next(&wire) else {
         panic!("it is a whole FPDU");

@@ -9,7 +9,7 @@ use uwarp_mpa::{
 };
 use uwarp_stream::{Batch, Config, Connection, Event, Piece};
 
-use super::memory::Arena;
+use crate::arena::Arena;
 use crate::input::Input;
 
 /// Names the sinks of the Reads of the connection under test.
@@ -18,6 +18,7 @@ const SINK_STAG: Stag = Stag(0x51_4b_00_01);
 /// A connection in full operation, and how it came there.
 pub(super) struct SetUp {
     pub(super) connection: Connection,
+    pub(super) config: Config,
     pub(super) agreement: Agreement,
     /// The RTR that the other end, as initiator, is to open with.
     pub(super) opening: Option<Rtr>,
@@ -58,13 +59,14 @@ pub(super) fn set_up(input: &mut Input<'_>, arena: &mut Arena, now: Instant) -> 
         ..Config::default()
     };
     let (connection, opening) = if bits & 1 == 0 {
-        as_responder(config, &theirs, arena, now)
+        as_responder(config.clone(), &theirs, arena, now)
     } else {
-        (as_initiator(config, &theirs, arena, now), None)
+        (as_initiator(config.clone(), &theirs, arena, now), None)
     };
     let agreement = *connection.agreement().expect("it is set up");
     SetUp {
         connection,
+        config,
         agreement,
         opening,
         direct: bits & 0x80 == 0,

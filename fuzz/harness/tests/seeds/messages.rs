@@ -122,3 +122,32 @@ pub(crate) fn terminate() -> Vec<Seed> {
     .map(|(name, wire)| (name, hex::decode(wire).unwrap()))
     .into()
 }
+
+/// Inputs of the target `control`: for each datagram an octet that says what it is, as in `control.rs`.
+pub(crate) fn control() -> Vec<Seed> {
+    let (wake, listeners, stop) = (0, 1 << 2, 2 << 2);
+    let (whole, resized, flipped) = (1, 2, 3);
+    vec![
+        ("wake", vec![wake | whole]),
+        ("listeners", vec![listeners | whole]),
+        ("stop", vec![stop | whole]),
+        (
+            "all_in_turn",
+            vec![wake | whole, stop | whole, listeners | whole],
+        ),
+        ("empty", vec![wake | resized, 0]),
+        ("short", vec![wake | resized, 4, stop | resized, 7]),
+        ("one_too_long", vec![wake | resized, 9]),
+        ("cut", vec![stop | resized, 31]),
+        ("another_kind", vec![wake | flipped, 3, 5]),
+        ("no_kind", vec![wake | flipped, 3, 1]),
+        ("wide_kind", vec![wake | flipped, 0, 1]),
+        ("reserved_octets", vec![listeners | flipped, 7, 0x80]),
+        ("by_hand", [&[0, 8][..], &[0, 0, 0, 3, 0, 0, 0, 0]].concat()),
+        ("noise", [&[0, 40][..], &[0xa5; 40]].concat()),
+        (
+            "noise_between",
+            vec![wake | whole, 0, 3, 9, 9, 9, stop | whole, 0, 0],
+        ),
+    ]
+}

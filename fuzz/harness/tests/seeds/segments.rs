@@ -93,6 +93,39 @@ impl Life {
         self.step(&[19])
     }
 
+    /// The peer's atomic operation on region 9, which adds.
+    fn add(self, offset: i16, add: u64) -> Self {
+        let [high, low] = offset.to_be_bytes();
+        let add = add.to_be_bytes();
+        self.step(&[20, 9, high, low, 7, 0])
+            .step(&add)
+            .step(&[0; 8])
+    }
+
+    fn compare_and_swap(self, region: u8, compare: u64, swap: u64) -> Self {
+        let all = [0xff; 8];
+        let step = self.step(&[20, region, 0, 8, 8, 1]);
+        let compared = step.step(&compare.to_be_bytes()).step(&all);
+        compared.step(&swap.to_be_bytes()).step(&all)
+    }
+
+    fn immediate(self, solicited: u8) -> Self {
+        self.step(&[21, solicited, 1, 2, 3, 4, 5, 6, 7, 8])
+    }
+
+    /// The answer to an atomic operation; 0 is the right one.
+    fn tell_the_word(self, wrong: u8) -> Self {
+        self.step(&[22, wrong, 0, 0, 0, 0, 0, 0, 0, 9])
+    }
+
+    fn post_immediate(self) -> Self {
+        self.step(&[23, 8, 7, 6, 5, 4, 3, 2, 1, 0])
+    }
+
+    fn post_atomic(self) -> Self {
+        self.step(&[24]).step(&[0; 8]).step(&[0]).step(&[1; 16])
+    }
+
     fn rare(self, what: u8) -> Self {
         self.step(&[18, what])
     }
@@ -130,6 +163,43 @@ fn everything(bits: u8) -> Life {
 fn well_behaved() -> Vec<(&'static str, Life)> {
     vec![
         ("everything", everything(RESPONDER)),
+        (
+            "atomics_and_immediate_data",
+            Life::new(RESPONDER)
+                .turn()
+                .receive(20)
+                .immediate(1)
+                .add(8, 3)
+                .compare_and_swap(9, 3, 4)
+                .read(9, 0, 68)
+                .turn()
+                .post_atomic()
+                .post_immediate()
+                .turn()
+                .tell_the_word(0)
+                .turn(),
+        ),
+        (
+            "atomic_without_alignment",
+            Life::new(RESPONDER).add(4, 1).turn(),
+        ),
+        (
+            "atomic_beyond_the_region",
+            Life::new(RESPONDER).add(64, 1).turn(),
+        ),
+        (
+            "atomic_without_the_right",
+            Life::new(RESPONDER).compare_and_swap(0, 0, 1).turn(),
+        ),
+        (
+            "word_of_another_request",
+            Life::new(RESPONDER)
+                .turn()
+                .post_atomic()
+                .turn()
+                .tell_the_word(1)
+                .turn(),
+        ),
         ("everything_as_initiator", everything(INITIATOR)),
         (
             "everything_with_markers",

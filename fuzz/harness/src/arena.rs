@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use uwarp_ddp::{
-    Access, AccessError, DomainId, Peer, Registration, Rights, Scope, Stag, StagTable, StreamId,
+    Access, AccessError, DomainId, Peer, Placement, Registration, Rights, Scope, Stag, StagTable,
+    StreamId,
 };
 use uwarp_mpa::{Octets, crc};
 use uwarp_rdmap::atomic::ATOMIC_WORD;
@@ -33,46 +34,53 @@ struct Open {
 
 /// A region, and where in the arena it lies.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) stag: Stag,
-    pub(super) base: u64,
-    at: Range<usize>,
+pub(crate) struct Place {
+    pub(crate) stag: Stag,
+    pub(crate) base: u64,
+    pub(crate) at: Range<usize>,
+    rights: Rights,
+    /// It is for our stream, and has not been revoked.
+    open_to_us: bool,
 }
 
 /// A posted request that is not complete.
 #[derive(Clone, Debug)]
-pub(super) struct Posted {
-    pub(super) kind: OperationKind,
+pub(crate) struct Posted {
+    pub(crate) kind: OperationKind,
     at: Range<usize>,
 }
 
 impl Posted {
     /// Octets of its buffer.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.at.len()
     }
 }
 
+/// The memory of one end.
 #[derive(Debug)]
-pub(super) struct Arena {
+pub(crate) struct Arena {
     octets: Vec<u8>,
+    /// What they ought to be, for whoever keeps account of it.
+    expected: Vec<u8>,
     open: Vec<Open>,
     free: usize,
     table: StagTable<usize>,
-    pub(super) regions: Vec<Place>,
+    pub(crate) regions: Vec<Place>,
     posted: Vec<Option<Posted>>,
     /// Octets that the peer's segments have put anywhere.
-    pub(super) placed: u64,
+    pub(crate) placed: u64,
     /// Regions that the peer has invalidated.
-    pub(super) invalidated: usize,
+    pub(crate) invalidated: usize,
 }
 
 impl Arena {
     /// An arena with regions of every kind: two of them are for another stream or domain, one is
     /// revoked.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut arena = Self {
             octets: vec![0xa5; ARENA_LEN],
+            expected: vec![0xa5; ARENA_LEN],
             open: vec![Open::default(); ARENA_LEN],
             free: GUARD_LEN,
             table: StagTable::new(16, 16),
@@ -93,6 +101,7 @@ impl Arena {
         arena.region(1, mine, Rights::REMOTE_WRITE, u64::MAX - 1000, 1000);
         arena.region(1, Scope::Domain, both, 8, 0);
         arena.region(1, Scope::Domain, both, 0, 100);
+        arena.region(1, mine, both | Rights::REMOTE_ATOMIC, 0x100, 68);
         arena.revoke(8);
         arena
     }
@@ -124,7 +133,13 @@ impl Arena {
                 atomic: ours && rights.contains(Rights::REMOTE_ATOMIC),
             },
         );
-        self.regions.push(Place { stag, base, at });
+        self.regions.push(Place {
+            stag,
+            base,
+            at,
+            rights,
+            open_to_us: ours,
+        });
     }
 
     fn allocate(&mut self, len: usize) -> Option<Range<usize>> {
@@ -140,14 +155,46 @@ impl Arena {
     }
 
     /// The local side revokes a region.
-    pub(super) fn revoke(&mut self, region: usize) {
-        let Place { stag, at, .. } = self.regions[region % self.regions.len()].clone();
+    pub(crate) fn revoke(&mut self, region: usize) {
+        let count = self.regions.len();
+        let place = &mut self.regions[region % count];
+        place.open_to_us = false;
+        let (stag, at) = (place.stag, place.at.clone());
         self.table.revoke(stag);
         self.set(&at, Open::default());
     }
 
+    /// Whether the peer may do this, found without the table.
+    fn permits(&self, stag: Stag, to: u64, len: u32, right: Rights) -> bool {
+        let mut regions = self.regions.iter();
+        regions.any(|place| {
+            let first = u128::from(to);
+            let base = u128::from(place.base);
+            let within = base <= first && first + u128::from(len) <= base + place.at.len() as u128;
+            place.stag == stag && place.open_to_us && place.rights.contains(right) && within
+        })
+    }
+
+    /// Asks the table, and holds its answer against ours.
+    fn check(
+        &self,
+        stag: Stag,
+        to: u64,
+        len: u32,
+        access: Access,
+    ) -> Result<Placement<'_, usize>, AccessError> {
+        let answer = self.table.check(US, stag, to, len, access);
+        let permitted = self.permits(stag, to, len, access.right());
+        assert_eq!(
+            answer.is_ok(),
+            permitted,
+            "{access:?} of {len} at {stag:?} {to:#x}"
+        );
+        answer
+    }
+
     /// A buffer for a request; `None` when the arena is full.
-    pub(super) fn post(&mut self, kind: OperationKind, len: usize) -> Option<Slot> {
+    pub(crate) fn post(&mut self, kind: OperationKind, len: usize) -> Option<Slot> {
         let at = self.allocate(len)?;
         let sink = matches!(kind, OperationKind::Receive | OperationKind::Read);
         self.set(
@@ -163,15 +210,66 @@ impl Arena {
     }
 
     /// A request is complete, or was refused: its buffer is the application's again.
-    pub(super) fn close(&mut self, slot: Slot) -> Posted {
+    pub(crate) fn close(&mut self, slot: Slot) -> Posted {
         let posted = self.posted[slot.0 as usize].take();
         let posted = posted.expect("a request completes once");
         self.set(&posted.at, Open::default());
         posted
     }
 
+    /// What a request's buffer holds.
+    pub(crate) fn buffer(&self, slot: Slot) -> Vec<u8> {
+        self.octets[self.work(slot).at.clone()].to_vec()
+    }
+
+    /// What kind of request it is.
+    pub(crate) fn kind(&self, slot: Slot) -> OperationKind {
+        self.work(slot).kind
+    }
+
+    /// The program writes to the buffer of a request before it is posted.
+    pub(crate) fn store(&mut self, slot: Slot, octets: &[u8]) {
+        let at = self.work(slot).at.clone();
+        self.octets[at.clone()].copy_from_slice(octets);
+        self.expected[at].copy_from_slice(octets);
+    }
+
+    /// Where in the arena a region's octets lie, and what they are.
+    pub(crate) fn peek(&self, stag: Stag, to: u64, len: u32) -> (usize, Vec<u8>) {
+        let at = self.place(stag, to);
+        (at, self.octets[at..at + len as usize].to_vec())
+    }
+
+    fn place(&self, stag: Stag, to: u64) -> usize {
+        let region = self.regions.iter().find(|place| place.stag == stag);
+        let region = region.expect("a region of this arena");
+        region.at.start + (to - region.base) as usize
+    }
+
+    /// These octets ought to be there; returns where that is.
+    pub(crate) fn expect_at(&mut self, stag: Stag, to: u64, octets: &[u8]) -> usize {
+        let at = self.place(stag, to);
+        self.expected[at..at + octets.len()].copy_from_slice(octets);
+        at
+    }
+
+    /// These octets ought to be in a request's buffer.
+    pub(crate) fn expect_in(&mut self, slot: Slot, offset: u32, octets: &[u8]) {
+        let at = self.work(slot).at.start + offset as usize;
+        self.expected[at..at + octets.len()].copy_from_slice(octets);
+    }
+
+    /// Every octet, in a region, in a buffer or between them, is what it ought to be.
+    pub(crate) fn assert_as_expected(&self) {
+        let differs = |at: &usize| self.octets[*at] != self.expected[*at];
+        if self.octets != self.expected {
+            let at = (0..ARENA_LEN).find(differs);
+            panic!("the octet at {at:?} is not what it ought to be");
+        }
+    }
+
     /// How many requests are not complete.
-    pub(super) fn incomplete(&self) -> usize {
+    pub(crate) fn incomplete(&self) -> usize {
         self.posted.iter().flatten().count()
     }
 
@@ -204,14 +302,14 @@ impl Arena {
     }
 
     /// Octets of the gather list of a posted request, on their way out.
-    pub(super) fn outgoing(&self, slot: Slot, range: Range<u32>) -> &[u8] {
+    pub(crate) fn outgoing(&self, slot: Slot, range: Range<u32>) -> &[u8] {
         let at = self.work(slot).at.start;
         self.get(at + range.start as usize..at + range.end as usize)
     }
 
     /// Octets of a region, on their way out. They have been allowed already; that the region may have
     /// been revoked since is what the handle is for.
-    pub(super) fn leaving(&self, handle: usize, range: Range<u64>) -> &[u8] {
+    pub(crate) fn leaving(&self, handle: usize, range: Range<u64>) -> &[u8] {
         &self.octets[handle + range.start as usize..handle + range.end as usize]
     }
 }
@@ -219,15 +317,11 @@ impl Arena {
 impl Regions for Arena {
     fn check_read(&mut self, stag: Stag, to: u64, len: u32) -> Result<(), AccessError> {
         assert!(len > 0, "an empty read is not checked");
-        self.table
-            .check(US, stag, to, len, Access::Read)
-            .map(|_| ())
+        self.check(stag, to, len, Access::Read).map(|_| ())
     }
 
     fn check_atomic(&mut self, stag: Stag, to: u64) -> Result<(), AtomicError> {
-        let place = self
-            .table
-            .check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self.check(stag, to, ATOMIC_WORD, Access::Atomic)?;
         if place.offset().is_multiple_of(u64::from(ATOMIC_WORD)) {
             Ok(())
         } else {
@@ -236,10 +330,16 @@ impl Regions for Arena {
     }
 
     fn invalidate(&mut self, stag: Stag) -> Result<(), AccessError> {
-        self.table.invalidate(US, stag)?;
-        let region = self.regions.iter().position(|place| place.stag == stag);
+        let answer = self.table.invalidate(US, stag);
+        let mut regions = self.regions.iter();
+        let region = regions.position(|place| {
+            place.stag == stag
+                && place.open_to_us
+                && place.rights.contains(Rights::REMOTE_INVALIDATE)
+        });
+        assert_eq!(answer.is_ok(), region.is_some(), "invalidating {stag:?}");
+        answer?;
         let region = region.expect("the STag is one of ours");
-        assert!(matches!(region, 1 | 5), "the others may not be invalidated");
         self.revoke(region);
         self.invalidated += 1;
         Ok(())
@@ -257,7 +357,7 @@ impl Memory for Arena {
         octets: Octets<'_>,
     ) -> Result<(), AccessError> {
         assert!(len > 0, "an empty write places nothing");
-        let place = self.table.check(US, stag, to, len, Access::Write)?;
+        let place = self.check(stag, to, len, Access::Write)?;
         let at = place.handle() + place.offset() as usize;
         assert_eq!(self.put(at, octets), len as usize);
         Ok(())
@@ -273,14 +373,17 @@ impl Memory for Arena {
     }
 
     fn source(&mut self, stag: Stag, to: u64, len: u32) -> Result<Source<usize>, AccessError> {
-        let place = self.table.check(US, stag, to, len, Access::Read)?;
+        let place = self.check(stag, to, len, Access::Read)?;
         let (handle, offset) = (*place.handle(), place.offset());
         let at = handle + offset as usize;
         self.get(at..at + len as usize);
+        let writable = Rights::REMOTE_WRITE | Rights::REMOTE_ATOMIC;
+        let mut regions = self.regions.iter();
+        let volatile = regions.any(|place| place.stag == stag && place.rights.intersects(writable));
         Ok(Source {
             handle,
             offset,
-            volatile: false,
+            volatile,
         })
     }
 
@@ -291,9 +394,7 @@ impl Memory for Arena {
         operation: &AtomicOperation,
     ) -> Result<u64, AtomicError> {
         self.check_atomic(stag, to)?;
-        let place = self
-            .table
-            .check(US, stag, to, ATOMIC_WORD, Access::Atomic)?;
+        let place = self.check(stag, to, ATOMIC_WORD, Access::Atomic)?;
         let at = place.handle() + place.offset() as usize;
         let word = at..at + ATOMIC_WORD as usize;
         assert!(

@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 
 use uwarp_ddp::{Control as DdpControl, Header, Stag, TAGGED_LEN, Tagged, UNTAGGED_LEN, Untagged};
 use uwarp_mpa::{Agreement, Deframed, Deframer};
-use uwarp_rdmap::atomic::AtomicResponse;
-use uwarp_rdmap::header::{Control, ReadRequest};
+use uwarp_rdmap::atomic::{AtomicRequest, AtomicResponse};
+use uwarp_rdmap::header::{Control, IMMEDIATE_LEN, ReadRequest};
 use uwarp_rdmap::{Opcode, Terminate};
 
 use crate::wire;
 
 /// A Read of the connection under test, and how much of it has been answered.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HeardRead {
-    pub(super) request: ReadRequest,
-    pub(super) answered: u32,
+pub(crate) struct HeardRead {
+    pub(crate) request: ReadRequest,
+    pub(crate) answered: u32,
 }
 
 /// A Read of the peer's, and how much of the answer has been heard.
@@ -26,10 +26,11 @@ struct Asked {
 
 /// The peer's half of the wire, in both directions.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// What the connection under test agreed to.
     agreement: Agreement,
-    mulpdu: u16,
+    /// The largest segment that it may send.
+    pub(crate) mulpdu: u16,
     /// Octets sent in full operation.
     sent: u64,
     deframer: Deframer,
@@ -37,22 +38,26 @@ pub(super) struct Peer {
     send_msn: u32,
     request_msn: u32,
     /// Reads that were heard and not answered to the end.
-    pub(super) reads: VecDeque<HeardRead>,
+    pub(crate) reads: VecDeque<HeardRead>,
+    /// Identifiers of atomic operations that were heard and not answered.
+    pub(crate) atomics: VecDeque<u32>,
     /// Reads of the peer's own that have not been answered to the end.
     asked: VecDeque<Asked>,
     /// Terminates that were heard.
-    pub(super) terminates: usize,
+    pub(crate) terminates: usize,
     /// Whether the peer has sent nothing behind the back of `reads` and `asked`.
-    pub(super) orderly: bool,
+    pub(crate) orderly: bool,
     /// Where the Send is that the peer is in the middle of.
-    pub(super) next_msn: u32,
-    pub(super) next_mo: u32,
-    /// MSN of the peer's next Read Request.
-    pub(super) next_request_msn: u32,
+    pub(crate) next_msn: u32,
+    pub(crate) next_mo: u32,
+    /// MSN of the peer's next Read or Atomic Request.
+    pub(crate) next_request_msn: u32,
+    /// MSN of the peer's next Atomic Response.
+    pub(crate) next_answer_msn: u32,
 }
 
 impl Peer {
-    pub(super) const fn new(agreement: Agreement, mulpdu: u16) -> Self {
+    pub(crate) const fn new(agreement: Agreement, mulpdu: u16) -> Self {
         Self {
             agreement,
             mulpdu,
@@ -62,24 +67,26 @@ impl Peer {
             send_msn: 1,
             request_msn: 1,
             reads: VecDeque::new(),
+            atomics: VecDeque::new(),
             asked: VecDeque::new(),
             terminates: 0,
             orderly: true,
             next_msn: 1,
             next_mo: 0,
             next_request_msn: 1,
+            next_answer_msn: 1,
         }
     }
 
     /// The peer asks for a Read.
-    pub(super) fn ask(&mut self, request: ReadRequest) -> u32 {
+    pub(crate) fn ask(&mut self, request: ReadRequest) -> u32 {
         self.asked.push_back(Asked { request, heard: 0 });
         self.next_request_msn += 1;
         self.next_request_msn - 1
     }
 
     /// The FPDU of a segment, as the connection under test expects it.
-    pub(super) fn frame(&self, ulpdu: &[u8]) -> Vec<u8> {
+    pub(crate) fn frame(&self, ulpdu: &[u8]) -> Vec<u8> {
         let Agreement {
             rx_markers, crc, ..
         } = self.agreement;
@@ -87,12 +94,12 @@ impl Peer {
     }
 
     /// Octets are on their way to the connection under test.
-    pub(super) const fn note_sent(&mut self, octets: usize) {
+    pub(crate) const fn note_sent(&mut self, octets: usize) {
         self.sent += octets as u64;
     }
 
     /// Makes the CRC of a spoiled FPDU right.
-    pub(super) fn fix_crc(&self, fpdu: &mut [u8]) {
+    pub(crate) fn fix_crc(&self, fpdu: &mut [u8]) {
         if self.agreement.crc {
             wire::fix_crc(fpdu);
         }
@@ -102,7 +109,7 @@ impl Peer {
     ///
     /// # Panics
     /// When they break a rule.
-    pub(super) fn hear(&mut self, octets: &[u8]) {
+    pub(crate) fn hear(&mut self, octets: &[u8]) {
         self.heard.extend_from_slice(octets);
         let mut consumed = 0;
         loop {
@@ -160,6 +167,17 @@ impl Peer {
                 assert_eq!(header.msn, self.send_msn);
                 self.send_msn += u32::from(header.last);
             }
+            (Opcode::IMMEDIATE | Opcode::IMMEDIATE_SOLICITED, 0) => {
+                assert_eq!((header.msn, header.last), (self.send_msn, true));
+                assert_eq!(body.len(), IMMEDIATE_LEN);
+                self.send_msn += 1;
+            }
+            (Opcode::ATOMIC_REQUEST, 1) => {
+                let request = AtomicRequest::parse(body).expect("its requests are proper");
+                assert_eq!(header.msn, self.request_msn);
+                self.request_msn += 1;
+                self.atomics.push_back(request.id);
+            }
             (Opcode::READ_REQUEST, 1) => {
                 let request = ReadRequest::parse(body).expect("its Read Requests are proper");
                 assert_eq!(header.msn, self.request_msn);
@@ -188,7 +206,7 @@ impl Peer {
 }
 
 /// A tagged segment.
-pub(super) fn tagged(last: bool, ulp: u8, stag: Stag, to: u64, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn tagged(last: bool, ulp: u8, stag: Stag, to: u64, payload: &[u8]) -> Vec<u8> {
     let header = Header::Tagged(Tagged {
         last,
         ulp,
@@ -199,7 +217,7 @@ pub(super) fn tagged(last: bool, ulp: u8, stag: Stag, to: u64, payload: &[u8]) -
 }
 
 /// An untagged segment.
-pub(super) fn untagged(header: Untagged, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn untagged(header: Untagged, payload: &[u8]) -> Vec<u8> {
     segment(&Header::Untagged(header), UNTAGGED_LEN, payload)
 }
 
