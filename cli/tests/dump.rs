@@ -78,5 +78,8 @@ fn a_capture_may_come_through_a_pipe() {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
     assert_eq!(code(&output), Some(0));
-    assert_eq!(output.stdout, dump(&["--json"], &data("siw-rping.pcap")).stdout);
+    assert_eq!(
+        output.stdout,
+        dump(&["--json"], &data("siw-rping.pcap")).stdout
+    );
 }

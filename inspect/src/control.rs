@@ -289,6 +289,19 @@ fn check_headers(message: &Terminate, faults: &mut Vec<Fault>) {
             "a Terminate has only one of segment length and DDP header".to_owned(),
         ));
     }
+    let tagged = message
+        .ddp_header
+        .map(|header| header.octets()[0] & 0x80 != 0);
+    if layer == 1 && tagged.is_some_and(|tagged| matches!((etype, tagged), (1, false) | (2, true)))
+    {
+        faults.push((
+            Rule::R08,
+            format!(
+                "a Terminate {} quotes a segment of the other kind",
+                message.code
+            ),
+        ));
+    }
     if message.read_request.is_some() && !(layer == 0 && etype == 1) {
         faults.push((
             Rule::R08,

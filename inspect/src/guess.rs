@@ -7,13 +7,16 @@
 //! noise would have to guess. Where it is known that there are markers, and where, none of this is
 //! needed: a marker points at the start.
 
-use uwarp_ddp::{TAGGED_LEN, UNTAGGED_LEN};
+use uwarp_ddp::{Header, TAGGED_LEN, UNTAGGED_LEN};
 use uwarp_mpa::{FpduLayout, crc};
 
 use crate::segment;
 
 /// Bits of evidence that make a guess. A search tries up to 2^17 starts.
 const EVIDENCE: u32 = 48;
+
+/// Bits of evidence that it is to have the place of a segment where the one before it leaves off.
+const LINK: u32 = 40;
 
 /// Octets that a guess of an unknown kind of stream has to explain: more than a marker's period, so
 /// that markers do not go unnoticed.
@@ -53,7 +56,12 @@ struct Sight {
     wire_len: usize,
     crc_right: bool,
     evidence: u32,
+    /// What the header of the next segment would be, if it went on in the same message.
+    next: Follower,
 }
+
+/// Where a segment goes that goes on behind another: STag or MSN, and offset.
+type Follower = (bool, u32, u64);
 
 /// Looks for FPDUs in some octets.
 pub(crate) struct Search<'a> {
@@ -179,6 +187,7 @@ impl<'a> Search<'a> {
     fn evidence(&mut self, start: usize, position: u64, framing: Framing) -> Option<(u32, usize)> {
         let mut at = start;
         let mut evidence = 0;
+        let mut due = None;
         for _ in 0..CHAIN_MAX {
             let rest = &self.octets[at.min(self.octets.len())..];
             let position = position + (at - start) as u64;
@@ -192,6 +201,9 @@ impl<'a> Search<'a> {
             if layout.ulpdu_len() < TAGGED_LEN || seen && !plausible {
                 return None;
             }
+            if plausible && due.is_some() && follower(&ulpdu_head(rest, &layout), 0) == due {
+                evidence += LINK;
+            }
             if at - start >= EXPLAINED && evidence >= EVIDENCE {
                 break;
             }
@@ -203,6 +215,7 @@ impl<'a> Search<'a> {
                 return None;
             }
             evidence += sight.evidence;
+            due = Some(sight.next);
             at += sight.wire_len;
         }
         Some((evidence, at - start))
@@ -224,11 +237,12 @@ impl<'a> Search<'a> {
             if wire.get(at..at + MARKER)? != due.to_be_bytes() {
                 return None;
             }
-            evidence += if due > 0 { 30 } else { 16 };
+            // There may be many zeros in what is no marker.
+            evidence += if due > 0 { 30 } else { 4 };
         }
         let (_, field) = wire.split_at(wire.len() - crc::CRC_LEN);
         if field.iter().all(|&octet| octet == 0) {
-            evidence += 24;
+            evidence += 12;
         }
         let affordable = wire.len() <= self.crc_octets;
         let crc_right = framing.crc && affordable && {
@@ -240,8 +254,20 @@ impl<'a> Search<'a> {
             wire_len: wire.len(),
             crc_right,
             evidence,
+            next: follower(&head, layout.ulpdu_len())?,
         })
     }
+}
+
+/// Where the segment with this header goes, or, given the length of its ULPDU, the one that goes on behind
+/// it in the same message.
+fn follower(head: &[u8], ulpdu_len: usize) -> Option<Follower> {
+    let (header, len) = Header::parse(head, head.len()).ok()?;
+    let payload = ulpdu_len.saturating_sub(len) as u64;
+    Some(match header {
+        Header::Tagged(header) => (true, header.stag.0, header.to.wrapping_add(payload)),
+        Header::Untagged(header) => (false, header.msn, u64::from(header.mo) + payload),
+    })
 }
 
 /// Whether two places are a multiple of a marker's period apart.

@@ -10,15 +10,19 @@
 //! | Question | Module |
 //! |---|---|
 //! | What packets are in the file, and which TCP segments? | `capture`, `packet` |
-//! | Which connection is iWARP? | `inspector`, `connection`, `seek`, `startup` |
-//! | Where are the FPDUs? | `half`, `open`, `fpdu`, and `guess` in the middle of a connection |
+//! | Which connection is iWARP? | `inspector`, `connection`, `half`, `seek` |
+//! | What do its ends agree on? | `handshake`, `startup` |
+//! | Where are the FPDUs? | `open`, `fpdu`, `reading`; and `guess` where that is not known |
 //! | What do they say? | `segment`, `control` |
-//! | Do segments make messages? | `messages` |
-//! | Does one end act on what the other said? | `exchange` |
+//! | Do segments make messages? | `messages`, `spread` |
+//! | Does one end act on what the other said? | `exchange`, `blame` |
+//! | Which rules can be seen to be broken? | `rule` |
 //! | What is told? | `record`, `text`, `summary`, `run` |
 //!
-//! A capture that lacks the beginning of a connection is read by guessing where FPDUs begin. All that
-//! follows from a guess says so, and does not count as a violation.
+//! A capture may lack something: the beginning of a connection, packets in its middle, a whole direction.
+//! Octets that the other end has acknowledged and that do not come are passed by. FPDUs are then found again:
+//! for certain by a marker in its known place, else by guessing. All that follows from a guess says so,
+//! and does not count as a violation. What a capture lacks is never held against anybody.
 //!
 //! ```no_run
 //! use uwarp_inspect::{Args, run, status};

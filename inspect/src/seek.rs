@@ -159,6 +159,11 @@ impl Seek {
         if octets.is_empty() {
             return lost;
         }
+        // A repetition must not use the room up.
+        let known = |piece: &Piece| piece.0 == sequence && piece.1.len() >= octets.len();
+        if self.ahead.iter().any(known) {
+            return lost;
+        }
         let piece = (sequence, octets.to_vec());
         if self.touches(&piece) {
             self.append(piece);

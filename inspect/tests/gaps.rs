@@ -324,6 +324,25 @@ fn a_repetition_changes_nothing() {
     assert!(summary.violations.is_empty(), "{summary}");
 }
 
+/// The same segment again and again, while the one before it is late: nothing is given up for it.
+#[test]
+fn repetitions_behind_a_hole_use_no_room_up() {
+    let mut talk = Talk::new(1);
+    let request = startup(FrameKind::Request, WORDS).encode().unwrap();
+    let at = talk.next[I];
+    talk.next[I] = at.wrapping_add(10);
+    for _ in 0..1000 {
+        talk.packet(I, at.wrapping_add(10), &request[10..], Flags::default());
+    }
+    talk.packet(I, at, &request[..10], Flags::default());
+    talk.next[I] = at.wrapping_add(request.len() as u32);
+    talk.frame(R, &startup(FrameKind::Reply, WORDS));
+    chatter(&mut talk, 1, 2);
+    let (_, summary) = inspect(&talk);
+    assert_eq!((summary.frames, summary.fpdus, summary.guessed), (2, 4, 0));
+    assert!(summary.violations.is_empty(), "{summary}");
+}
+
 /// After a reset nothing is read, what still comes makes no new connection, and nobody is blamed for
 /// what was under way.
 #[test]

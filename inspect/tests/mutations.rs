@@ -13,7 +13,7 @@ use common::ulpdu::{
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
-use uwarp_inspect::{Inspector, Packet, Record, Summary, What, read as read_capture};
+use uwarp_inspect::{Inspector, Packet, Record, Rule, Summary, What, read as read_capture};
 use uwarp_mpa::{Enhanced, FrameKind, RtrSet};
 use uwarp_rdmap::Opcode;
 
@@ -246,6 +246,43 @@ proptest! {
         }
         let (records, summary) = check(&Format::PLAIN.write(ETHERNET, 1 << 18, &packets));
         prop_assert!(summary.violations.is_empty(), "{summary} {records:#?}");
+    }
+
+    /// Captures of the kernel's iWARP that begin later, and lack packets: what is found to be broken is what
+    /// is broken, and no more.
+    #[test]
+    fn kernel_captures_may_lack_packets(
+        which in 0usize..4,
+        first in any::<Index>(),
+        begins_late: bool,
+        missing in proptest::collection::vec(any::<Index>(), 0..12),
+    ) {
+        let (file, broken) = [
+            (&include_bytes!("data/siw-ibwlat.pcap")[..], &[Rule::F09, Rule::U18][..]),
+            (include_bytes!("data/siw-rping.pcap"), &[]),
+            (include_bytes!("data/siw-ibread.pcap"), &[Rule::F09]),
+            (include_bytes!("data/uwarp-markers-long.pcap"), &[]),
+        ][which];
+        let mut packets: Vec<Stamped> = Vec::new();
+        read_capture(Cursor::new(file), |packet: &Packet<'_>| {
+            packets.push((packet.time, packet.octets.to_vec()));
+        })
+        .unwrap();
+        if begins_late {
+            packets.drain(..first.index(packets.len()));
+        }
+        for index in &missing {
+            packets.remove(index.index(packets.len()));
+            if packets.is_empty() {
+                break;
+            }
+        }
+        let (records, _) = check(&Format::PLAIN.write(ETHERNET, 1 << 18, &packets));
+        for record in &records {
+            if let What::Violation { id, detail } = &record.what {
+                prop_assert!(broken.contains(id), "{id} {detail}");
+            }
+        }
     }
 
     /// One octet behind the startup frames is changed, under CRC: found, whatever it is.

@@ -338,3 +338,48 @@ fn one_hole_too_many_drops_the_segment() {
     let taken = receiver.receive(3000, &[1; 3], &mut record).unwrap();
     assert_eq!(taken, Taken { new: 0, dropped: 3 });
 }
+
+/// A hole that will never close is passed by: from the octets behind it, another receiver goes on at
+/// any FPDU, and finds all that follow.
+#[test]
+fn behind_a_hole_another_receiver_goes_on() {
+    for markers in [false, true] {
+        let Stream { wire, fpdus } = stream(&[300, 700, 44, 600, 900], markers, true);
+        let mut receiver = SegmentReceiver::new(markers, true, u32::MAX - 50, 1 << 20);
+        let mut lost = Record::default();
+        let sequence = |at: u64| (u32::MAX - 50).wrapping_add(at as u32);
+        // The second FPDU lacks its end.
+        let hole = fpdus[1].1 - 8..fpdus[1].1;
+        for range in [0..hole.start, hole.end..wire.len() as u64] {
+            let octets = &wire[range.start as usize..range.end as usize];
+            receiver
+                .receive(sequence(range.start), octets, &mut lost)
+                .unwrap();
+        }
+        assert_eq!(receiver.delivered(), fpdus[0].1);
+        assert_eq!(receiver.behind_hole(), Some(hole.end));
+        let held: Vec<_> = receiver.held_octets().collect();
+        let before = fpdus[0].1 as usize..hole.start as usize;
+        assert_eq!(held[0], (fpdus[0].1, wire[before].to_vec()));
+        assert_eq!(held[1], (hole.end, wire[hole.end as usize..].to_vec()));
+
+        for (start, end, _) in &fpdus[2..] {
+            let mut found = Record::default();
+            let mut receiver =
+                SegmentReceiver::resume(markers, true, sequence(*start), *start, 1 << 20);
+            assert_eq!((receiver.behind_hole(), receiver.held()), (None, 0));
+            for (position, octets) in &held {
+                receiver
+                    .receive(sequence(*position), octets, &mut found)
+                    .unwrap();
+            }
+            let due: Vec<_> = fpdus
+                .iter()
+                .map(|fpdu| fpdu.0)
+                .filter(|at| at >= start)
+                .collect();
+            assert_eq!(found.delivered, due, "from {start} to {end}");
+            assert_eq!(receiver.delivered(), wire.len() as u64);
+        }
+    }
+}

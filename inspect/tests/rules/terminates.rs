@@ -54,6 +54,12 @@ pub(crate) const CASES: &[Case] = &[
     ("siw's layout without headers", |talk| {
         bare(talk, Rule::R08, &[0x02, 0x02, 0, 0]);
     }),
+    (
+        "an error of an untagged buffer with a tagged header",
+        |talk| {
+            blaming(talk, Rule::R08, [0x12, 0x02, 0xc0, 0], 22, blamed());
+        },
+    ),
     ("a header that nobody has sent", |talk| {
         let mut header = blamed();
         header[13] ^= 1;
