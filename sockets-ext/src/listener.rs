@@ -98,7 +98,7 @@ impl Drop for Place {
 pub(crate) struct ListenerEntry {
     pub(crate) socket: mio::net::TcpListener,
     pub(crate) pending: Arc<Pending>,
-    options: Options,
+    options: Box<Options>,
     worker: WorkerHandle,
 }
 
@@ -189,7 +189,7 @@ impl Listener {
         worker.listen(ListenerEntry {
             socket: mio::net::TcpListener::from_std(socket),
             pending: Arc::clone(&pending),
-            options: options.clone(),
+            options: Box::new(options.clone()),
             worker: worker.clone(),
         });
         Ok(Self {

@@ -59,6 +59,7 @@ pub struct Options {
     pub(crate) workers: Option<Workers>,
     pub(crate) mulpdu_emss: Option<u32>,
     pub(crate) half_close: bool,
+    pub(crate) speak_unasked: Option<Duration>,
 }
 
 impl Options {
@@ -80,6 +81,7 @@ impl Options {
             workers: None,
             mulpdu_emss: None,
             half_close: false,
+            speak_unasked: None,
         }
     }
 
@@ -221,6 +223,18 @@ impl Options {
         self
     }
 
+    /// As responder to an initiator that does not ask for peer-to-peer mode: send so long after accepting
+    /// though it has sent nothing.
+    ///
+    /// RFC 5044 s7.1.2 forbids it (r4, U18), and by default the socket waits to be spoken to. It is for
+    /// applications whose server speaks first, over peers like Linux's siw that never ask for peer-to-peer mode and
+    /// bear it. Allow some 100 ms: siw fails if a message waits right behind our Reply.
+    #[must_use]
+    pub fn speak_unasked(mut self, after: Duration) -> Self {
+        self.speak_unasked = Some(after);
+        self
+    }
+
     /// A forked child has to make its own domain, workers and queues.
     pub(crate) fn check_owner(&self) -> Result<(), Error> {
         let queue_is_ours = (self.completion_queue.as_ref()).is_none_or(CompletionQueue::is_ours);
@@ -240,6 +254,7 @@ impl Options {
             emss: self.mulpdu_emss.unwrap_or(emss),
             startup_timeout: self.startup_timeout,
             close_timeout: self.close_timeout,
+            speak_unasked: self.speak_unasked,
         }
     }
 }

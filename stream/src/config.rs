@@ -22,11 +22,15 @@ pub struct Config {
     /// How long closing may take: to send what is queued or the Terminate, and to see the peer's
     /// FIN.
     pub close_timeout: Duration,
+    /// As responder without peer-to-peer mode: speak so long after the Reply though nothing has come from the
+    /// initiator. RFC 5044 forbids it (s7.1.2 r4, U18); some applications cannot do without, and Linux's siw
+    /// allows them to.
+    pub speak_unasked: Option<Duration>,
 }
 
 impl Default for Config {
     /// The default policy, queues of 256, the TCP segment size of an Ethernet of 1,500 octets, 5 s
-    /// to start and 5 s to close.
+    /// to start and 5 s to close, and a responder that waits to be spoken to.
     fn default() -> Self {
         Self {
             policy: Policy::default(),
@@ -35,6 +39,7 @@ impl Default for Config {
             emss: 1460,
             startup_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
+            speak_unasked: None,
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct Connection {
     pub(crate) frame: Option<Vec<u8>>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) reminder: Reminder,
+    /// When a responder speaks though it has not been spoken to.
+    pub(crate) unasked_at: Option<Instant>,
     /// Octets put into batches, and octets of these that the transport has taken.
     pub(crate) batched: u64,
     pub(crate) written: u64,
@@ -127,6 +129,7 @@ impl Connection {
                 Role::Initiator => Reminder::Idle,
                 Role::Responder => Reminder::Over,
             },
+            unasked_at: None,
             batched: 0,
             written: 0,
             drop_batch: false,
@@ -209,7 +212,7 @@ impl Connection {
     /// When [`timeout`](Self::timeout) wants to be called.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.deadline, self.reminder.deadline()];
+        let deadlines = [self.deadline, self.reminder.deadline(), self.unasked_at];
         deadlines.into_iter().flatten().min()
     }
 
@@ -290,6 +293,7 @@ impl Connection {
                 }
                 self.receiving = Receiving::Ended;
                 self.reminder.stop();
+                self.unasked_at = None;
                 if let Some(link) = &mut self.link {
                     link.endpoint.flush_receives();
                 }
@@ -342,6 +346,9 @@ impl Connection {
     /// The deadline may have passed.
     pub fn timeout(&mut self, now: Instant) {
         self.reminder.elapse(now);
+        if self.unasked_at.is_some_and(|at| at <= now) {
+            self.may_speak();
+        }
         if self.over || self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
@@ -405,6 +412,7 @@ impl Connection {
         }
         self.verdict = Some(end);
         self.reminder.stop();
+        self.unasked_at = None;
         if self.receiving != Receiving::Ended {
             self.receiving = Receiving::Discarding;
         }
@@ -472,6 +480,7 @@ impl Connection {
         self.drop_batch = true;
         self.deadline = None;
         self.reminder.stop();
+        self.unasked_at = None;
         self.startup = Startup::Done;
         self.frame = None;
         self.sending = Sending::Ended;

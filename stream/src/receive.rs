@@ -92,7 +92,7 @@ impl Connection {
         memory: &mut M,
         now: Instant,
     ) -> Result<(), Fault> {
-        self.first_fpdu_releases();
+        self.may_speak();
         self.reminder.stop();
         self.stats.fpdus_received += 1;
         let Some(link) = &mut self.link else {
@@ -140,8 +140,10 @@ impl Connection {
         Ok(())
     }
 
-    /// A responder may speak once it has validated one FPDU (RFC 5044 s7.1.2 r4, U18).
-    pub(crate) fn first_fpdu_releases(&mut self) {
+    /// A responder may speak once it has validated one FPDU (RFC 5044 s7.1.2 r4, U18), or when it has been
+    /// told not to wait any longer.
+    pub(crate) fn may_speak(&mut self) {
+        self.unasked_at = None;
         self.sending = match self.sending {
             Sending::Silent => Sending::Open,
             Sending::SilentFinishing => Sending::Finishing,

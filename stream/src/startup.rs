@@ -95,6 +95,9 @@ impl Connection {
             .peer_to_peer
             .then(|| now.checked_add(self.config.startup_timeout))
             .flatten();
+        self.unasked_at = (self.config.speak_unasked)
+            .filter(|_| !agreement.peer_to_peer)
+            .and_then(|pause| now.checked_add(pause));
         self.open_link(agreement);
         self.startup = Startup::Done;
         self.receiving = Receiving::Open;

@@ -145,6 +145,8 @@ check() {
     elif [[ $status -eq 0 ]]; then
         verdict "$name" pass "$(grep -a '^note: ' "$log" | tail -1 | cut -c 7-)"
     else
+        # Nothing that hangs shall be in the way of the next.
+        guest 'pkill -KILL -x "rping|ucmatose|rdma_server|rdma_client|ib_.*|uwarp-verbs|rstream|riostream|rcopy"' || true
         verdict "$name" fail "status $status, see ${log#"$root"/}"
         tail -n 12 "$log" | sed 's/^/    /'
     fi

@@ -20,9 +20,15 @@ export INTEROP_PROFILE=${INTEROP_PROFILE:-release}
 
 if [[ ${1-} != --inside ]]; then
     guest=$("$here/guest.sh") || { echo "interop: not run: the guest could not be built" >&2; exit 2; }
-    cargo build --quiet --profile "${INTEROP_PROFILE/debug/dev}" -p uwarp-cli || exit 2
-    # All that is started ends with this script, and its network is nobody else's.
-    exec unshare --net --mount --pid --fork --kill-child --mount-proc "$here/run.sh" --inside "$guest" "$@"
+    cargo build --quiet --profile "${INTEROP_PROFILE/debug/dev}" -p uwarp-cli -p uwarp-interop || exit 2
+    # All that is started ends with this script, and its network is nobody else's. unshare itself ignores signals.
+    exec {input}<&0
+    unshare --net --mount --pid --fork --kill-child --mount-proc "$here/run.sh" --inside "$guest" "$@" <&"$input" &
+    inside=$!
+    trap 'kill -KILL "$inside" 2>/dev/null' EXIT
+    trap 'exit 130' INT TERM HUP
+    wait "$inside"
+    exit
 fi
 guest=$2
 shift 2

@@ -386,6 +386,33 @@ fn a_responder_stays_silent() {
     }
 }
 
+/// Whoever asks for it speaks first after a while, but not in peer-to-peer mode, where an RTR is due.
+#[test]
+fn a_responder_that_was_told_not_to_wait() {
+    let pause = Duration::from_millis(100);
+    for (theirs, speaks) in [(plain(), true), (Policy::default(), false)] {
+        let config = Config {
+            speak_unasked: Some(pause),
+            ..config(Policy::default())
+        };
+        let mut bench = Bench::silent(config, &theirs);
+        let operation = Operation::Send {
+            solicited: false,
+            invalidate: None,
+        };
+        bench.post(operation, 10).expect("it may be posted");
+        bench.pass(pause - Duration::from_millis(1));
+        assert!(bench.hear().is_empty(), "too early");
+        assert_eq!(
+            bench.connection.deadline() == Some(bench.now + Duration::from_millis(1)),
+            speaks
+        );
+        bench.pass(Duration::from_millis(1));
+        assert_eq!(bench.hear().len(), usize::from(speaks));
+        assert!(bench.end().is_none());
+    }
+}
+
 /// The Reply goes out before the FIN, however soon the close comes.
 #[test]
 fn a_close_behind_the_accept() {
