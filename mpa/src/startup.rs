@@ -213,12 +213,18 @@ impl Flags {
     const S: u8 = 0x10;
 
     fn of(frame: &Frame) -> Self {
-        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        let rejected = frame.rejected && frame.kind == FrameKind::Reply;
+        let bits = [
+            (frame.markers, Self::M),
+            (frame.crc, Self::C),
+            (rejected, Self::R),
+            (frame.enhanced, Self::S),
+        ];
         Self(
-            bit(frame.markers, Self::M)
-                | bit(frame.crc, Self::C)
-                | bit(frame.rejected && frame.kind == FrameKind::Reply, Self::R)
-                | bit(frame.enhanced, Self::S),
+            bits.into_iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, bit)| bit)
+                .sum(),
         )
     }
 

@@ -160,8 +160,9 @@ impl Enhanced {
 }
 
 fn word(high: bool, low: bool, depth: u16) -> [u8; 2] {
-    let flags = if high { HIGH_FLAG } else { 0 } | if low { LOW_FLAG } else { 0 };
-    (flags | depth & DEPTH_MASK).to_be_bytes()
+    let high = if high { HIGH_FLAG } else { 0 };
+    let low = if low { LOW_FLAG } else { 0 };
+    (high + low + (depth & DEPTH_MASK)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -186,6 +187,23 @@ mod tests {
             assert_eq!(words.encode(), octets);
             assert_eq!(Enhanced::decode(octets), words);
         }
+    }
+
+    #[test]
+    fn sets_are_joined_and_cut() {
+        let sets = [RtrSet::NONE, RtrSet::SEND, RtrSet::WRITE, RtrSet::READ];
+        for set in sets {
+            assert_eq!((set | set, set & set), (set, set));
+            assert_eq!((set | RtrSet::ALL, set & RtrSet::ALL), (RtrSet::ALL, set));
+            assert_eq!(
+                (set | RtrSet::NONE, set & RtrSet::NONE),
+                (set, RtrSet::NONE)
+            );
+        }
+        let two = RtrSet::SEND | RtrSet::READ;
+        assert_eq!(two & (RtrSet::READ | RtrSet::WRITE), RtrSet::READ);
+        assert_eq!(two.without(Rtr::Send), RtrSet::READ);
+        assert_eq!(two.without(Rtr::Write), two);
     }
 
     #[test]
