@@ -51,12 +51,14 @@ pub(crate) struct End {
     pub(crate) domain: Domain,
     inbox: Region,
     receives: Receives,
+    /// Whether receives are posted again after use.
+    pub(crate) reposts: bool,
     messages: VecDeque<Message>,
     works: VecDeque<Completion>,
 }
 
 /// The number of work that is not a receive.
-const WORK: u64 = u64::MAX;
+const WORK: u64 = u64::MAX - 1;
 
 impl End {
     /// Connects.
@@ -95,6 +97,7 @@ impl End {
             domain: domain.clone(),
             inbox,
             receives,
+            reposts: true,
             messages: VecDeque::new(),
             works: VecDeque::new(),
         }
@@ -150,7 +153,18 @@ impl End {
         Ok(self.works.pop_front().ok_or("no completion")?)
     }
 
-    fn step(&mut self) -> Outcome<()> {
+    /// A message that has come already.
+    pub(crate) fn poll_message(&mut self) -> Option<Message> {
+        self.messages.pop_front()
+    }
+
+    /// A completion that has come already.
+    pub(crate) fn poll_work(&mut self) -> Option<Completion> {
+        self.works.pop_front()
+    }
+
+    /// Waits for whatever comes next.
+    pub(crate) fn step(&mut self) -> Outcome<()> {
         let done = match self.socket.wait(Some(PATIENCE)) {
             Ok(done) => done,
             Err(error) => return Err(error.to_string().into()),
@@ -176,6 +190,9 @@ impl End {
             solicited: done.solicited,
             invalidated: done.invalidated,
         });
+        if !self.reposts {
+            return Ok(());
+        }
         let list = [buffer(&self.inbox, self.receives, done.id as usize)?];
         // The peer may have closed meanwhile; then it has no more to say.
         if let Err(error) = self.socket.post_recv(done.id, &list)

@@ -5,6 +5,7 @@ mod cmatose;
 mod end;
 mod perftest;
 mod simple;
+mod verbs;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -63,6 +64,13 @@ enum Command {
         #[command(flatten)]
         options: perftest::Settings,
     },
+    /// The other end of the verbs program beside this one
+    Verbs {
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        options: verbs::Settings,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,6 +78,7 @@ fn main() -> ExitCode {
         Command::Simple { side } => simple::run(side.place()),
         Command::Cmatose { side, options } => cmatose::run(side.place(), &options),
         Command::Perftest { side, options } => perftest::run(side.place(), &options),
+        Command::Verbs { side, options } => verbs::run(side.place(), &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
