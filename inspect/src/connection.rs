@@ -1,11 +1,13 @@
 //! One TCP connection, and the iWARP connection on it.
 
+use std::collections::VecDeque;
+
 use crate::exchange::Exchange;
 use crate::half::{Half, Stage};
 use crate::packet::Segment;
 use crate::record::{Record, Sender, What};
 use crate::rule::{Fault, Rule};
-use crate::seek::Seek;
+use crate::seek::{Piece, Seek};
 use crate::startup::Seen;
 
 /// What a connection is counted as beside its buffers.
@@ -31,6 +33,10 @@ pub(crate) struct Connection {
     pub(crate) exchange: Exchange,
     /// Octets behind the Request have been told of.
     pub(crate) hasty: bool,
+    /// Octets that were held and are to be read, and which end sent them; empty between two packets.
+    pub(crate) backlog: VecDeque<(usize, Piece)>,
+    /// The backlog is being read.
+    pub(crate) working: bool,
 }
 
 /// Where records go, and what numbers connections.
@@ -53,6 +59,8 @@ impl Connection {
             refused: None,
             exchange: Exchange::guessed(),
             hasty: false,
+            backlog: VecDeque::new(),
+            working: false,
         }
     }
 

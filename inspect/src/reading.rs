@@ -26,9 +26,23 @@ impl Connection {
         out: &mut Output<'_>,
     ) {
         self.halves[who].stage = Stage::Open(Box::new(open));
-        for (sequence, octets) in pieces {
+        for piece in pieces.into_iter().rev() {
+            self.backlog.push_front((who, piece));
+        }
+        self.work_off(out);
+    }
+
+    /// Reads what is in the backlog. What comes to it meanwhile is read here as well, before the rest: a
+    /// direction that is lost and found again at every other FPDU needs no more stack and memory than any.
+    fn work_off(&mut self, out: &mut Output<'_>) {
+        if self.working {
+            return;
+        }
+        self.working = true;
+        while let Some((who, (sequence, octets))) = self.backlog.pop_front() {
             self.octets(who, sequence, &octets, out);
         }
+        self.working = false;
     }
 
     pub(crate) fn receive(
@@ -86,8 +100,10 @@ impl Connection {
             return;
         };
         if open.behind_hole().is_some() {
+            // What is found behind the hole comes before it.
+            self.backlog.push_front((who, (sequence, octets.to_vec())));
             self.lose(who, true, out);
-            self.octets(who, sequence, octets, out);
+            self.work_off(out);
             return;
         }
         // All that would have to come first is missing, or this segment does not belong here.

@@ -466,3 +466,31 @@ fn segments_in_another_order_break_no_rule() {
     );
     assert_eq!(notes.len(), 2);
 }
+
+/// Every other FPDU is none, and it all comes at once, behind a hole: each has to be found anew, without more
+/// stack or memory for the later ones.
+#[test]
+fn what_is_lost_at_every_other_fpdu_is_read_on_a_small_stack() {
+    const ROUNDS: usize = 2000;
+    let run = || {
+        let mut talk = open(false, true);
+        let first = talk.fpdu(I, &write(0, &[]));
+        let mut octets = Vec::new();
+        for _ in 0..ROUNDS {
+            let good = talk.fpdu(I, &write(0, &[]));
+            octets.extend_from_slice(&good);
+            octets.extend_from_slice(&[0; 8]);
+        }
+        let start = talk.next[I];
+        let behind = start.wrapping_add(first.len() as u32);
+        for (index, piece) in octets.chunks(1400).enumerate() {
+            let sequence = behind.wrapping_add(index as u32 * 1400);
+            talk.packet(I, sequence, piece, Flags::default());
+        }
+        talk.packet(I, start, &first, Flags::default());
+        let (lines, _) = inspect(&talk);
+        assert_eq!(of_kind(&lines, "fpdu").len(), 1 + ROUNDS);
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20);
+    thread.spawn(run).unwrap().join().unwrap();
+}

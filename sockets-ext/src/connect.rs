@@ -94,8 +94,9 @@ impl Outgoing {
     /// the object was made.
     ///
     /// # Errors
-    /// As [`DdpMode::set_ddp_mode`].
+    /// As [`DdpMode::set_ddp_mode`], and [`Error::Forked`] in a forked child.
     pub fn connect(self) -> Result<Socket, Error> {
+        self.socket.check_owner().map_err(|()| Error::Forked)?;
         self.socket.link().schedule();
         self.socket.await_established()?;
         Ok(self.socket)

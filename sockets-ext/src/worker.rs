@@ -264,7 +264,7 @@ impl Worker {
 
     fn run(mut self) {
         let mut events = Events::with_capacity(1024);
-        while !(self.stopping && self.timers.is_empty() && self.free.len() == self.entries.len()) {
+        while !self.has_ended() {
             self.sleep(&mut events);
             for event in &events {
                 match event.token() {
@@ -275,6 +275,15 @@ impl Worker {
             self.run_queue();
             self.run_timers();
         }
+    }
+
+    /// Whether the worker has been told to stop, and has nothing left to do: a socket may have been made
+    /// that has had no turn yet.
+    fn has_ended(&self) -> bool {
+        self.stopping
+            && self.timers.is_empty()
+            && self.free.len() == self.entries.len()
+            && self.shared.sockets.load(Ordering::Relaxed) == 0
     }
 
     /// Waits for the sockets, the UNIX socket, or the next deadline. Whoever queues a link after the

@@ -96,6 +96,8 @@ fn a_child_is_refused_and_the_parent_goes_on() {
         assert_eq!((socket.poll(), socket.end()), (None, None));
         assert!(socket.completion_descriptor().is_err());
         assert!(matches!(listener.accept(), Err(Error::Forked)));
+        let outgoing = outgoing.take().expect("it was made before the fork");
+        assert!(matches!(outgoing.connect(), Err(Error::Forked)));
         let refused = client.domain.register(vec![0], Rights::empty());
         assert_eq!(refused.unwrap_err(), RegisterError::Forked);
         assert_eq!(region.remote(), None);

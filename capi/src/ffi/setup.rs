@@ -20,7 +20,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A descriptor of the caller's, of which the library uses a copy until it is sure that it wants it.
 struct Lent {
     original: c_int,
-    was_blocking: bool,
+    /// Its status flags, which the copy shares and the set-up changes.
+    flags: c_int,
 }
 
 impl Lent {
@@ -38,7 +39,7 @@ impl Lent {
         let flags = unsafe { libc::fcntl(original, libc::F_GETFL) };
         let lent = Self {
             original,
-            was_blocking: flags >= 0 && flags & libc::O_NONBLOCK == 0,
+            flags,
         };
         Ok((lent, copy))
     }
@@ -52,21 +53,16 @@ impl Lent {
                 Ok(value)
             }
             Err(failure) => {
-                if self.was_blocking {
-                    self.block();
-                }
+                self.restore_flags();
                 Err(failure)
             }
         }
     }
 
-    /// The copy shares its flags with the original.
-    fn block(&self) {
-        // SAFETY: asks for flags, and touches no memory.
-        let flags = unsafe { libc::fcntl(self.original, libc::F_GETFL) };
-        if flags >= 0 {
+    fn restore_flags(&self) {
+        if self.flags >= 0 {
             // SAFETY: sets flags, and touches no memory.
-            unsafe { libc::fcntl(self.original, libc::F_SETFL, flags & !libc::O_NONBLOCK) };
+            unsafe { libc::fcntl(self.original, libc::F_SETFL, self.flags) };
         }
     }
 }
