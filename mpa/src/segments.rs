@@ -238,8 +238,13 @@ impl SegmentReceiver {
         len
     }
 
+    /// Where in the window the octet at this position stands.
+    const fn place(&self, position: u64) -> usize {
+        (position % self.window.len() as u64) as usize
+    }
+
     fn store(&mut self, position: u64, octets: &[u8]) {
-        let at = (position % self.window.len() as u64) as usize;
+        let at = self.place(position);
         let before_wrap = octets.len().min(self.window.len() - at);
         let (head, tail) = octets.split_at(before_wrap);
         self.window[at..at + head.len()].copy_from_slice(head);
@@ -355,7 +360,7 @@ impl SegmentReceiver {
     }
 
     fn load(&self, position: u64, out: &mut [u8]) {
-        let at = (position % self.window.len() as u64) as usize;
+        let at = self.place(position);
         let before_wrap = out.len().min(self.window.len() - at);
         let (head, tail) = out.split_at_mut(before_wrap);
         head.copy_from_slice(&self.window[at..at + head.len()]);
@@ -363,9 +368,10 @@ impl SegmentReceiver {
     }
 
     fn contiguous(&mut self, position: u64, len: usize) -> &[u8] {
-        let at = (position % self.window.len() as u64) as usize;
-        if at + len <= self.window.len() {
-            return &self.window[at..at + len];
+        let at = self.place(position);
+        let end = at + len;
+        if end <= self.window.len() {
+            return &self.window[at..end];
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.resize(len, 0);
