@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::again::{self, Actor};
 use common::{LIMIT, Node, contents, eventually, listen, noise, pair, pair_with, remote};
 use uwarp::{
-    CompletionQueue, Domain, End, Error, Listener, Options, PostError, RegisterError, Rights,
-    SendFlags, WaitError, Workers, connect,
+    CompletionQueue, Domain, End, Error, Listener, Options, Outgoing, PostError, RegisterError,
+    Rights, SendFlags, WaitError, Workers, connect,
 };
 
 /// Runs the test `name` in a process of its own; false in that process.
@@ -84,6 +84,8 @@ fn a_child_is_refused_and_the_parent_goes_on() {
     let region = client.shared(vec![0; 8], Rights::REMOTE_WRITE);
     let list = [region.slice(..).unwrap()];
     let listener = listen(&Options::new(&server.domain));
+    let options = Options::new(&client.domain);
+    let mut outgoing = Some(Outgoing::dial(listener.local_addr(), &options).unwrap());
     in_child(|| {
         let socket = &client.socket;
         let flags = SendFlags::default();

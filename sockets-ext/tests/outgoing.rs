@@ -8,7 +8,7 @@ use std::thread;
 
 use common::raw::read_frame;
 use common::{LIMIT, contents, listen};
-use uwarp::{Domain, Error, Options, Outgoing, PostError, Rights, SendFlags, WaitError};
+use uwarp::{Domain, Error, Options, Outgoing, PostError, Rights, SendFlags, WaitError, Workers};
 use uwarp_mpa::{Frame, FrameKind, crc};
 
 /// The FPDU of a whole Send.
@@ -130,4 +130,30 @@ fn one_that_is_dropped_closes_its_tcp_connection() {
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
     assert!(octets.is_empty(), "no Request has been sent");
+}
+
+/// The last handle of its workers is gone before they have heard of it.
+#[test]
+fn workers_that_are_let_go_serve_it_to_its_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let domain = Domain::new();
+    let dial = || {
+        let workers = Workers::start(1).unwrap();
+        let options = Options::new(&domain).workers(&workers).revision_1();
+        Outgoing::dial(address, &options).unwrap()
+    };
+    let (dropped, kept) = (dial(), dial());
+    let (mut first, _) = listener.accept().unwrap();
+    let (mut second, _) = listener.accept().unwrap();
+    first.set_read_timeout(Some(LIMIT)).unwrap();
+    // So that a worker that ended too soon would be gone.
+    thread::sleep(std::time::Duration::from_millis(50));
+    drop(dropped);
+    if let Err(error) = first.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+    let served = thread::spawn(move || eager(&mut second, &[]));
+    kept.connect().unwrap().close().unwrap();
+    served.join().unwrap();
 }

@@ -37,10 +37,7 @@ impl Lent {
         let copy = unsafe { BorrowedFd::borrow_raw(original) }.try_clone_to_owned()?;
         // SAFETY: asks for flags, and touches no memory.
         let flags = unsafe { libc::fcntl(original, libc::F_GETFL) };
-        let lent = Self {
-            original,
-            flags,
-        };
+        let lent = Self { original, flags };
         Ok((lent, copy))
     }
 
