@@ -8,20 +8,22 @@ readonly guest_packages=(
 readonly build_packages=(
     linux-headers-amd64 linux-source-6.1 xz-utils gcc make libc6-dev libibverbs-dev librdmacm-dev
 )
-# virtio_blk and the like are not needed: what leaves the guest leaves it by its agent.
 readonly guest_modules=(
     virtio_pci virtio_net virtio_console rdma_ucm ib_uverbs siw sch_netem sch_fq_codel ipv6 configfs
 )
 
-# The archive of Debian packages that this machine uses.
+# The archive of Debian packages that this machine uses: where its main part is, for a suite; nothing if there is none.
+archive_of() {
+    apt-get indextargets --format '$(CODENAME) $(REPO_URI)' \
+        "Created-By: Packages" "Origin: Debian" "Component: main" |
+        awk -v suite="$1" '$1 == suite || suite == "" && $1 !~ /-/ { print $2; exit }'
+}
+
 archive() {
-    local format='$(CODENAME) $(REPO_URI)' found
-    local wanted=("Created-By: Packages" "Origin: Debian" "Component: main")
-    found=$(apt-get indextargets --format "$format" "${wanted[@]}" | awk -v suite="$suite" '
-        $1 == suite { print $2; exit }')
+    local found
+    found=$(archive_of "$suite")
     # A machine with another suite has this one in the same archive.
-    [[ -n $found ]] || found=$(apt-get indextargets --format "$format" "${wanted[@]}" | awk '
-        $1 !~ /security/ { print $2; exit }')
+    [[ -n $found ]] || found=$(archive_of "")
     [[ -n $found ]] || give_up "no archive of Debian's in the machine's apt sources"
     printf '%s\n' "$found"
 }
@@ -64,7 +66,7 @@ take_modules() {
 }
 
 build_base() {
-    local into=$1 mirror version root=$1/root build=$1/build
+    local into=$1 mirror security version root=$1/root build=$1/build
     mirror=$(archive)
     mkdir -p "$into"
     say "fetches Debian $suite"
@@ -76,6 +78,9 @@ build_base() {
     echo force-unsafe-io >"$build/etc/dpkg/dpkg.cfg.d/interop"
     say "fetches the kernel's source and a compiler"
     printf 'deb %s %s main\n' "$mirror" "$suite" >"$build/etc/apt/sources.list"
+    # Where the machine has it, the newest kernel: siw gets mended there, too.
+    security=$(archive_of "$suite-security")
+    [[ -z $security ]] || printf 'deb %s %s-security main\n' "$security" "$suite" >>"$build/etc/apt/sources.list"
     cp /etc/resolv.conf "$build/etc/resolv.conf"
     if [[ -d /etc/apt/apt.conf.d ]]; then
         # A proxy or a certificate that the machine needs.

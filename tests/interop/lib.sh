@@ -30,7 +30,7 @@ boot_guest() {
     qemu-system-x86_64 -accel "${INTEROP_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 3072 \
         -nodefaults -no-user-config -display none -no-reboot \
         -kernel "$guest/kernel" -initrd "$guest/initrd" \
-        -append "console=ttyS0 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on printk.devkmsg=on guest.addr=$guest_addr/24 guest.addr6=$guest_addr6/64" \
+        -append "console=ttyS0 panic=-1 mitigations=off tsc=reliable random.trust_cpu=on log_buf_len=16M printk.devkmsg=on guest.addr=$guest_addr/24 guest.addr6=$guest_addr6/64" \
         -serial "file:$work/console.log" \
         -netdev tap,id=net,ifname=tap0,script=no,downscript=no -device virtio-net-pci,netdev=net \
         -device virtio-serial-pci -chardev "pipe,id=agent,path=$work/agent" \

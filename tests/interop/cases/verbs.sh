@@ -29,10 +29,11 @@ for name in messages solicited invalidate invalidate-solicited reads writes many
     both_roles "$name, asked by us" serve "$name"
     both_roles "$name, asked by siw" "$name" serve
 done
-for name in many-reads; do
-    both_roles "$name, one at a time, asked by us" "-i 1 -o 1 serve" "$name"
-    both_roles "$name, one at a time, asked by siw" "-i 1 -o 1 $name" serve
-done
+both_roles "empty Reads of an idle siw, asked by us" serve empty-reads
+verdict "empty Reads of a busy siw, asked by us" "not possible" "siw answers with octets of what it sent last"
+# siw raises its IRD to our ORD, so it is our end that has less than is asked for.
+both_roles "many-reads, one at a time, asked by us" "-i 1 -o 1 serve" "many-reads --ird 1 --ord 1"
+both_roles "many-reads, one at a time, asked by siw" "-i 1 -o 1 many-reads" "serve --ird 1 --ord 1"
 both_roles "mix, 300 operations of each end" "-n 300 mix" "mix --count 300"
 
 # Terminates, both ways. siw lets a Read of a region that may only be written pass.

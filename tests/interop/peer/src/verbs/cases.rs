@@ -22,6 +22,7 @@ pub(super) fn run(mut session: Session, name: &str) -> Outcome<()> {
         "invalidate" => invalidate(session, false),
         "invalidate-solicited" => invalidate(session, true),
         "reads" => reads(session),
+        "empty-reads" => empty_reads(session),
         "writes" => writes(session),
         "many-reads" => many_reads(session),
         "burst" => burst(session),
@@ -146,7 +147,7 @@ fn invalidate(session: &mut Session, solicited: bool) -> Outcome<()> {
 }
 
 fn reads(session: &mut Session) -> Outcome<()> {
-    for len in LENGTHS {
+    for len in LENGTHS.into_iter().filter(|&len| len > 0) {
         let at = (HALF - len) / 3;
         let sink = session.end.region(vec![0xee; len + 8], Rights::empty())?;
         let list = [sink.slice(..len)?];
@@ -161,6 +162,22 @@ fn reads(session: &mut Session) -> Outcome<()> {
         if octets[len..] != [0xee; 8] {
             return Err(format!("a Read of {len} octets has changed more").into());
         }
+    }
+    done(session)
+}
+
+/// siw answers a Read of nothing with octets of what it sent before, if it is sending when the Read comes
+/// (siw_activate_tx), and then we end the connection (RFC 5041 s7.1, D35). So these come when it is idle.
+fn empty_reads(session: &mut Session) -> Outcome<()> {
+    let sink = session.end.region(vec![0xee; 8], Rights::empty())?;
+    for _ in 0..10 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let list = [sink.slice(..0)?];
+        session
+            .end
+            .socket
+            .post_read(1, &list, part(session, MAIN, 5))?;
+        session.end.work()?;
     }
     done(session)
 }
@@ -187,7 +204,8 @@ fn many_reads(session: &mut Session) -> Outcome<()> {
         let sink = session
             .end
             .region(vec![0; COUNT * PIECE], Rights::empty())?;
-        let len = |index: usize| index * 37 % PIECE;
+        // None is empty; see `empty_reads`.
+        let len = |index: usize| 1 + index * 37 % PIECE;
         for index in 0..COUNT {
             let at = index * PIECE;
             let list = [sink.slice(at..at + len(index))?];
