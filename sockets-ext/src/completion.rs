@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use uwarp_ddp::Stag;
@@ -64,6 +64,8 @@ struct Inner {
     places: Credits,
     /// A token is in the ring; there is never more than one, for which the ring has a place.
     token: AtomicBool,
+    /// How often it was found empty, wrapping.
+    idled: AtomicUsize,
     capacity: u32,
     /// The process that made it.
     generation: u32,
@@ -72,6 +74,10 @@ struct Inner {
 impl Inner {
     fn token_taken(&self) {
         self.token.store(false, Ordering::Release);
+    }
+
+    fn found_empty(&self) {
+        self.idled.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -94,6 +100,7 @@ impl CompletionQueue {
             ring: CompletionRing::with_capacity(capacity as usize + 1),
             places: Credits::new(capacity as usize),
             token: AtomicBool::new(false),
+            idled: AtomicUsize::new(1),
             capacity,
             generation: crate::fork::generation(),
         }))
@@ -127,7 +134,10 @@ impl CompletionQueue {
                     count += 1;
                 }
                 Some(None) => self.0.token_taken(),
-                None => break,
+                None => {
+                    self.0.found_empty();
+                    break;
+                }
             }
         }
         if count > 0 {
@@ -143,11 +153,17 @@ impl CompletionQueue {
             return None;
         }
         loop {
-            if let Some(completion) = self.0.ring.pop()? {
-                self.0.places.give(1);
-                return Some(completion);
+            match self.0.ring.pop() {
+                Some(Some(completion)) => {
+                    self.0.places.give(1);
+                    return Some(completion);
+                }
+                Some(None) => self.0.token_taken(),
+                None => {
+                    self.0.found_empty();
+                    return None;
+                }
             }
-            self.0.token_taken();
         }
     }
 
@@ -159,6 +175,9 @@ impl CompletionQueue {
     /// queue.
     pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
         self.check_owner()?;
+        if self.0.ring.is_empty() {
+            self.0.found_empty();
+        }
         match self.0.ring.wait(timeout)? {
             Some(Some(completion)) => {
                 self.0.places.give(1);
@@ -180,6 +199,12 @@ impl CompletionQueue {
     pub fn descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.check_owner()?;
         self.0.ring.fd()
+    }
+
+    /// How often the queue was found empty, wrapping: as long as it does not change, nobody who takes from
+    /// it had to wait.
+    pub(crate) fn idled(&self) -> usize {
+        self.0.idled.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reserve(&self) -> bool {

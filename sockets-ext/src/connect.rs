@@ -167,7 +167,7 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
     };
     let engine = Engine::new(
         connection,
-        mio::net::TcpStream::from_std(stream),
+        stream,
         peer,
         domain.clone(),
         Policy {

@@ -4,12 +4,11 @@
 mod memory;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mio::Registry;
-use mio::net::TcpStream;
 use uwarp_ddp::Peer;
 use uwarp_rdmap::{Operation, PostError, Status, Work};
 use uwarp_stream::{Batch, Connection, Direct, End, Event};
@@ -20,11 +19,15 @@ use crate::domain::Domain;
 use crate::iov::{self, Sent, Vectors};
 use crate::link::{Command, Link, Phase};
 use crate::memory::RegionMemory;
+use crate::poll::Interest;
 use crate::staging::Staging;
 use memory::EngineMemory;
 
 /// Octets put into a batch before it is written.
 const BATCH_OCTETS: usize = 256 * 1024;
+
+/// Octets that a caller takes upon itself to send along with its own request.
+const CARRY_OCTETS: usize = 64 * 1024;
 
 /// Octets read or written in one turn; then other connections have theirs.
 const TURN_OCTETS: usize = 1024 * 1024;
@@ -67,7 +70,7 @@ pub(crate) struct Policy {
 pub(crate) struct Engine {
     connection: Connection,
     /// `None` once it has been closed or given back.
-    socket: Option<TcpStream>,
+    socket: Option<Arc<TcpStream>>,
     peer: Peer,
     domain: Domain,
     works: Works,
@@ -84,9 +87,8 @@ pub(crate) struct Engine {
     /// The last FPDU was placed straight from the socket, so another of its kind is expected.
     direct_run: bool,
     over_reported: bool,
-    /// The worker's number for this connection.
-    token: Option<usize>,
-    retired: bool,
+    /// What the worker's poll watches the socket for; `None` before it does.
+    interest: Option<Interest>,
     /// A Request has come that the listener should hear of.
     announce: bool,
     policy: Policy,
@@ -104,7 +106,7 @@ impl Engine {
     ) -> Self {
         Self {
             connection,
-            socket: Some(socket),
+            socket: Some(Arc::new(socket)),
             peer,
             domain,
             works: Works::default(),
@@ -118,30 +120,11 @@ impl Engine {
             failed: false,
             direct_run: false,
             over_reported: false,
-            token: None,
-            retired: false,
+            interest: None,
             announce: false,
             policy,
             writes: 0,
         }
-    }
-
-    pub(crate) const fn token(&self) -> Option<usize> {
-        self.token
-    }
-
-    pub(crate) const fn set_token(&mut self, token: usize) {
-        self.token = Some(token);
-    }
-
-    /// The worker has forgotten the connection for good.
-    pub(crate) const fn retire(&mut self) {
-        self.token = None;
-        self.retired = true;
-    }
-
-    pub(crate) const fn is_retired(&self) -> bool {
-        self.retired
     }
 
     /// Whether a Request has come since the last call.
@@ -149,42 +132,39 @@ impl Engine {
         std::mem::replace(&mut self.announce, false)
     }
 
-    /// The socket cannot be polled.
-    pub(crate) fn lose(&mut self) {
-        self.connection.transport_lost();
-    }
-
-    pub(crate) fn socket(&mut self) -> Option<&mut TcpStream> {
-        self.socket.as_mut()
-    }
-
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.connection.deadline()
     }
 
-    /// The poll has said that the socket is ready.
-    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
-        let closed = event.is_read_closed() || event.is_error();
-        self.readable |= event.is_readable() || closed;
-        self.writable |= event.is_writable();
-        self.read_closed |= closed;
-        self.failed |= event.is_error();
+    /// Takes what the worker's poll has said.
+    fn hear(&mut self, link: &Link) {
+        let heard = link.take_readiness();
+        self.readable |= heard.readable;
+        self.writable |= heard.writable;
+        self.read_closed |= heard.read_closed;
+        self.failed |= heard.failed;
     }
 
-    /// One turn: takes what the application wants, reads, writes, reports.
-    pub(crate) fn turn(&mut self, link: &Link, registry: &Registry, now: Instant) -> Turn {
+    /// One turn of the worker: takes what the application wants, reads, writes, reports.
+    pub(crate) fn turn(&mut self, link: &Link, now: Instant) -> Turn {
         self.obey(link, now);
+        let turn = self.run(link, now);
+        self.watch(link, turn)
+    }
+
+    fn run(&mut self, link: &Link, now: Instant) -> Turn {
+        self.hear(link);
         self.connection.timeout(now);
         self.take_posts(link);
         let mut moved = 0;
         loop {
             let read = self.read(link, now);
             let wrote = self.write(link, now);
-            self.report(link, registry, now);
+            self.report(link, now);
             moved += read + wrote;
             if self.connection.is_over() {
                 self.take_posts(link);
-                self.report(link, registry, now);
+                self.report(link, now);
                 return Turn::Over;
             }
             if read + wrote == 0 {
@@ -195,6 +175,70 @@ impl Engine {
             }
             self.take_posts(link);
         }
+    }
+
+    /// Has the worker's poll tell what the engine waits for. What is ready by then it tells at once, so
+    /// nothing is lost between the last look at the socket and this.
+    fn watch(&mut self, link: &Link, turn: Turn) -> Turn {
+        let (Some(socket), Some(token)) = (&self.socket, link.token()) else {
+            return turn;
+        };
+        let Some(now) = self.interest else {
+            let wanted = Interest {
+                input: true,
+                output: !self.writable,
+            };
+            return match link.poll().add(&**socket, token, wanted) {
+                Ok(()) => {
+                    self.interest = Some(wanted);
+                    turn
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot poll a socket");
+                    self.connection.transport_lost();
+                    Turn::Again
+                }
+            };
+        };
+        // An interest in output is dropped only along with another change: the next wait for room is
+        // likely to come, and an edge that nobody waits for does not happen.
+        let output = !self.writable;
+        if output && !now.output {
+            let wanted = Interest { output, ..now };
+            match link.poll().change(&**socket, token, wanted) {
+                Ok(()) => self.interest = Some(wanted),
+                Err(error) => {
+                    tracing::error!(%error, "cannot poll a socket");
+                    self.connection.transport_lost();
+                    return Turn::Again;
+                }
+            }
+        }
+        turn
+    }
+
+    /// For a caller that posts: sends what is queued, and tells what is complete by that. Returns whether
+    /// nothing is left to do. Only what takes no lock is done here: nothing is read, and no memory but that of
+    /// posted requests is used.
+    pub(crate) fn carry(&mut self, link: &Link, now: Instant) -> bool {
+        let idle = self.interest.is_some()
+            && self.connection.is_open()
+            && !self.connection.has_output()
+            && self.batch.is_empty();
+        if !idle || !self.writable {
+            return false;
+        }
+        let mut octets = 0;
+        while octets < CARRY_OCTETS
+            && let Some(descriptor) = link.take_send()
+        {
+            octets += descriptor.len as usize;
+            self.hand_over(link, descriptor);
+        }
+        let flushed = self.flush(now);
+        self.report_completions(link);
+        let done = flushed.is_ok() && self.watch(link, Turn::Wait) == Turn::Wait;
+        done && self.batch.is_empty() && !self.connection.has_output() && !link.has_sends()
     }
 
     fn obey(&mut self, link: &Link, now: Instant) {
@@ -469,6 +513,29 @@ impl Engine {
 
     /// Writes what is due; returns the octets written, at least 1 if anything happened.
     fn write(&mut self, link: &Link, now: Instant) -> usize {
+        let moved = match self.flush(now) {
+            Ok(moved) => moved,
+            Err(error) => {
+                tracing::debug!(%error, "writing to the TCP connection failed");
+                // The peer may have said why before it went: read that first.
+                self.write_failed(link, now);
+                return 1;
+            }
+        };
+        if let Some(socket) = &self.socket
+            && self.connection.wants_shutdown()
+        {
+            // An error means that the connection has gone; reading will find that out.
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+            self.connection.shut_down();
+            return moved + 1;
+        }
+        moved
+    }
+
+    /// Fills the batch and writes it, until there is nothing left, the socket takes no more, or it is time for
+    /// somebody else; returns the octets written.
+    fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
         loop {
             {
@@ -481,16 +548,10 @@ impl Engine {
                     .transmit(&mut self.batch, &mut memory, BATCH_OCTETS, now);
             }
             let Some(socket) = &self.socket else {
-                return moved;
+                return Ok(moved);
             };
-            if self.connection.wants_shutdown() {
-                // An error means that the connection has gone; reading will find that out.
-                let _ = socket.shutdown(std::net::Shutdown::Write);
-                self.connection.shut_down();
-                return moved + 1;
-            }
             if self.batch.is_empty() || !self.writable || moved >= TURN_OCTETS {
-                return moved;
+                return Ok(moved);
             }
             match self.vectors.send(socket.as_fd(), &self.batch, &self.works) {
                 Ok(Sent { taken, offered }) => {
@@ -500,20 +561,15 @@ impl Engine {
                     self.follow_emss();
                     if taken < offered {
                         self.writable = false;
-                        return moved;
+                        return Ok(moved);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable = false;
-                    return moved;
+                    return Ok(moved);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::debug!(%error, "writing to the TCP connection failed");
-                    // The peer may have said why before it went: read that first.
-                    self.write_failed(link, now);
-                    return moved + 1;
-                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -525,7 +581,7 @@ impl Engine {
             let emss = self
                 .socket
                 .as_ref()
-                .and_then(|socket| socket2::SockRef::from(socket).tcp_mss().ok());
+                .and_then(|socket| socket2::SockRef::from(&**socket).tcp_mss().ok());
             if let Some(emss) = emss.filter(|&emss| emss > 0) {
                 self.connection.set_emss(emss);
             }
@@ -543,10 +599,14 @@ impl Engine {
     }
 
     /// Tells the application what has happened.
-    fn report(&mut self, link: &Link, registry: &Registry, now: Instant) {
+    fn report(&mut self, link: &Link, now: Instant) {
         self.report_completions(link);
         while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, registry, event, now);
+            self.report_event(link, event, now);
+        }
+        if !self.connection.is_receiving() && link.wake_receives() {
+            self.take_receives(link);
+            self.report_completions(link);
         }
     }
 
@@ -560,20 +620,23 @@ impl Engine {
         }
     }
 
-    fn report_event(&mut self, link: &Link, registry: &Registry, event: Event, now: Instant) {
+    fn report_event(&mut self, link: &Link, event: Event, now: Instant) {
         tracing::debug!(stream = link.id.0, ?event, "connection");
         match event {
             Event::Request(request) => {
                 link.update(|state| state.phase = Phase::Requested(request));
                 self.announce = true;
             }
-            Event::Established(established) => link.establish(established),
+            Event::Established(established) => {
+                link.rest_receives();
+                link.establish(established);
+            }
             Event::Rejected {
                 private_data,
                 required_ord,
                 peer_ird,
             } => {
-                let stream = self.give_back(registry);
+                let stream = self.give_back(link);
                 link.set_closed();
                 link.leave_listener();
                 link.update(|state| {
@@ -605,8 +668,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn stats(&self) -> uwarp_stream::Stats {
-        *self.connection.stats()
+    pub(crate) const fn stats(&self) -> &uwarp_stream::Stats {
+        self.connection.stats()
     }
 
     /// Closes the socket: with a reset if the connection did not end in order.
@@ -618,18 +681,21 @@ impl Engine {
             end,
             End::Aborted | End::CloseTimeout | End::StartupTimeout | End::Lost
         ) {
-            let _ = socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
         }
         crate::fork::forget(socket.as_fd());
     }
 
     /// The socket is the application's again.
-    fn give_back(&mut self, registry: &Registry) -> Option<std::net::TcpStream> {
-        let mut socket = self.socket.take()?;
+    fn give_back(&mut self, link: &Link) -> Option<TcpStream> {
+        let socket = self.socket.take()?;
         crate::fork::forget(socket.as_fd());
         // The descriptor lives on, so closing does not take it out of the poll.
-        registry.deregister(&mut socket).ok()?;
-        let stream = std::net::TcpStream::from(OwnedFd::from(socket));
+        if self.interest.is_some() {
+            link.poll().remove(&*socket).ok()?;
+        }
+        // Nobody else refers to the socket of a connection that is not set up.
+        let stream = Arc::into_inner(socket)?;
         stream.set_nonblocking(false).ok()?;
         Some(stream)
     }

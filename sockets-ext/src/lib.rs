@@ -101,6 +101,8 @@ mod listener;
 #[cfg(not(loom))]
 mod options;
 #[cfg(not(loom))]
+mod poll;
+#[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
 mod staging;

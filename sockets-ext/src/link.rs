@@ -1,6 +1,6 @@
 //! What a socket's handle and its worker share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::domain::Domain;
 use crate::engine::Engine;
 use crate::error::PostError;
 use crate::listener::{Pending, Place};
-use crate::ring::{Credits, Ring};
+use crate::poll::Readiness;
+use crate::ring::{Baton, Credits, Driven, Ring};
 use crate::worker::WorkerHandle;
 
 /// How far a connection has come, as its application sees it.
@@ -48,7 +49,7 @@ pub(crate) enum Command {
     Abort,
 }
 
-/// One socket: rings towards the worker, the engine that the worker drives, and its state.
+/// One socket: rings towards the engine, the engine, which one thread at a time drives, and its state.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: StreamId,
@@ -68,11 +69,24 @@ pub(crate) struct Link {
     /// The socket's handle has been dropped.
     orphaned: AtomicBool,
     commands: Mutex<Vec<Command>>,
+    /// Commands wait.
+    commanded: AtomicBool,
+    /// What the worker's poll has said and the engine has not heard: bits of [`Readiness`].
+    readiness: AtomicU32,
+    /// The worker's number for this connection, or [`NO_TOKEN`].
+    token: AtomicUsize,
+    /// The worker has forgotten the connection for good.
+    retired: AtomicBool,
     state: Mutex<State>,
+    /// The engine takes posted receives when it wants them, so posting one needs no turn.
+    receives_rest: AtomicBool,
+    /// How often the completion queue had been found empty when a request was last posted.
+    idled: AtomicUsize,
     /// Kept beyond the end of the connection.
     established: Mutex<Option<Established>>,
     changed: Condvar,
-    engine: Mutex<Engine>,
+    engine: Baton<Engine>,
+    stats: SharedStats,
     /// The listener that wants to hear of the Request.
     pub(crate) listener: Option<Weak<Pending>>,
     /// The place among the listener's connections, until the application has taken the Request or
@@ -85,6 +99,46 @@ pub(crate) struct Link {
 }
 
 const ORD_UNKNOWN: u32 = u32::MAX;
+
+/// A request of more octets is not carried by the caller: sending it would take longer than waking the
+/// worker.
+const CARRY_MAX: u32 = 64 * 1024;
+
+const NO_TOKEN: usize = usize::MAX;
+
+/// Counters as the last one to drive the engine has left them.
+#[derive(Debug, Default)]
+struct SharedStats {
+    fpdus_sent: AtomicU64,
+    fpdus_received: AtomicU64,
+    payload_sent: AtomicU64,
+    payload_copied: AtomicU64,
+    payload_direct: AtomicU64,
+}
+
+impl SharedStats {
+    fn store(&self, stats: &Stats) {
+        self.fpdus_sent.store(stats.fpdus_sent, Ordering::Relaxed);
+        self.fpdus_received
+            .store(stats.fpdus_received, Ordering::Relaxed);
+        self.payload_sent
+            .store(stats.payload_sent, Ordering::Relaxed);
+        self.payload_copied
+            .store(stats.payload_copied, Ordering::Relaxed);
+        self.payload_direct
+            .store(stats.payload_direct, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Stats {
+        Stats {
+            fpdus_sent: self.fpdus_sent.load(Ordering::Relaxed),
+            fpdus_received: self.fpdus_received.load(Ordering::Relaxed),
+            payload_sent: self.payload_sent.load(Ordering::Relaxed),
+            payload_copied: self.payload_copied.load(Ordering::Relaxed),
+            payload_direct: self.payload_direct.load(Ordering::Relaxed),
+        }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -121,13 +175,20 @@ impl Link {
             closing: AtomicBool::new(false),
             orphaned: AtomicBool::new(false),
             commands: Mutex::new(Vec::new()),
+            commanded: AtomicBool::new(false),
+            readiness: AtomicU32::new(0),
+            token: AtomicUsize::new(NO_TOKEN),
+            retired: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 peer_closed: false,
             }),
+            receives_rest: AtomicBool::new(false),
+            idled: AtomicUsize::new(0),
             established: Mutex::new(None),
             changed: Condvar::new(),
-            engine: Mutex::new(parts.engine),
+            engine: Baton::new(parts.engine),
+            stats: SharedStats::default(),
             listener: parts.listener,
             place: Mutex::new(parts.place),
             addresses: parts.addresses,
@@ -136,9 +197,10 @@ impl Link {
         })
     }
 
-    /// Queues a descriptor for the worker. Takes no lock and does not block.
+    /// Queues a descriptor for the engine, and sees to it that the engine is driven. Takes no lock and does
+    /// not block.
     pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
-        let sends = descriptor.operation.is_some();
+        let (sends, len) = (descriptor.operation.is_some(), descriptor.len);
         if self.closed.load(Ordering::Acquire) || sends && self.closing.load(Ordering::Acquire) {
             return Err(PostError::Closed);
         }
@@ -159,15 +221,64 @@ impl Link {
             self.completions.unreserve();
             return Err(PostError::Full);
         }
-        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
-        self.schedule();
+        // If the link has closed meanwhile, a turn flushes what has just been queued.
+        if sends {
+            self.set_out(len);
+        } else {
+            // Orders the push before the look; the counterpart is in `wake_receives`.
+            fence(Ordering::SeqCst);
+            if !self.receives_rest.load(Ordering::Relaxed) {
+                self.schedule();
+            }
+        }
         Ok(())
+    }
+
+    /// A request of `len` octets has been queued to be sent. The caller carries it itself if it is small and
+    /// the first since the caller had nothing else to do; of those that follow at once the worker makes
+    /// batches.
+    fn set_out(self: &Arc<Self>, len: u32) {
+        let idled = self.completions.idled();
+        let first = self.idled.swap(idled, Ordering::Relaxed) != idled;
+        if !(first && len <= CARRY_MAX && self.carry()) {
+            self.schedule();
+        }
+    }
+
+    /// Drives the engine to send what is queued; `false` if somebody has to go on.
+    fn carry(&self) -> bool {
+        match self.try_drive(|engine| engine.carry(self, Instant::now())) {
+            Some(driven) => driven.result && !driven.called,
+            // Whoever drives it has been called, and looks again.
+            None => true,
+        }
+    }
+
+    /// From now on a receive waits in its ring until the engine takes it.
+    pub(crate) fn rest_receives(&self) {
+        self.receives_rest.store(true, Ordering::Release);
+    }
+
+    /// From now on every receive asks for a turn. Whether that is new; if so, the engine takes those that
+    /// are queued already.
+    pub(crate) fn wake_receives(&self) -> bool {
+        if !self.receives_rest.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.receives_rest.store(false, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        true
     }
 
     /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
     /// its buffer.
     pub(crate) fn take_receive(&self) -> Option<Descriptor> {
         self.receives.pop()
+    }
+
+    /// Whether requests wait to be sent.
+    pub(crate) fn has_sends(&self) -> bool {
+        !self.sends.is_empty()
     }
 
     /// The next Send, Write or Read posted.
@@ -201,11 +312,17 @@ impl Link {
             self.closing.store(true, Ordering::Release);
         }
         lock(&self.commands).push(command);
+        self.commanded.store(true, Ordering::SeqCst);
         self.schedule();
     }
 
+    /// What has been commanded. For the worker alone.
     pub(crate) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *lock(&self.commands))
+        if self.commanded.swap(false, Ordering::SeqCst) {
+            std::mem::take(&mut *lock(&self.commands))
+        } else {
+            Vec::new()
+        }
     }
 
     /// For the worker: whatever is queued from here on schedules the link anew.
@@ -213,11 +330,51 @@ impl Link {
         self.scheduled.store(false, Ordering::Release);
         // Orders the store before the reads of the rings that follow; the counterpart is the
         // read-modify-write in `schedule`, which comes after the push.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
-        lock(&self.engine)
+    /// Drives the engine if nobody does; whoever does is called otherwise.
+    pub(crate) fn try_drive<R>(&self, drive: impl FnOnce(&mut Engine) -> R) -> Option<Driven<R>> {
+        self.engine.try_drive(|engine| {
+            let result = drive(engine);
+            self.stats.store(engine.stats());
+            result
+        })
+    }
+
+    /// The worker's poll has said something; the next one to drive the engine hears it.
+    pub(crate) fn note_readiness(&self, readiness: Readiness) {
+        self.readiness.fetch_or(readiness.bits(), Ordering::AcqRel);
+    }
+
+    pub(crate) fn take_readiness(&self) -> Readiness {
+        if self.readiness.load(Ordering::Acquire) == 0 {
+            return Readiness::default();
+        }
+        Readiness::from_bits(self.readiness.swap(0, Ordering::AcqRel))
+    }
+
+    /// The worker's number for this connection, once it has one.
+    pub(crate) fn token(&self) -> Option<usize> {
+        Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
+    }
+
+    pub(crate) fn set_token(&self, token: usize) {
+        self.token.store(token, Ordering::Release);
+    }
+
+    /// The worker has forgotten the connection for good.
+    pub(crate) fn retire(&self) {
+        self.token.store(NO_TOKEN, Ordering::Release);
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn poll(&self) -> &crate::poll::Poll {
+        self.worker.poll()
     }
 
     pub(crate) fn set_closed(&self) {
@@ -256,7 +413,7 @@ impl Link {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.engine().stats()
+        self.stats.load()
     }
 
     /// Changes the state and wakes whoever waits for a change.

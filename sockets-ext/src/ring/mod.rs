@@ -6,11 +6,13 @@
 //! - [`BelledRing`] is the two together, and what the model checker runs.
 //! - `CompletionRing` is a belled ring whose doorbell is an eventfd: completions that a program waits for in its own
 //!   `poll`, `epoll` or `select`.
+//! - [`Baton`] is the agreement on who uses what the queues lead to: one thread at a time, and nobody waits for it.
 //! - [`Credits`] count what may be outstanding, so that a completion finds room when its time comes.
 //!
 //! Nothing here knows what a descriptor or a completion is. Built with `--cfg loom`, everything but the eventfd runs
 //! under the loom model checker: `RUSTFLAGS="--cfg loom" cargo test -p uwarp --release --lib loom_`.
 
+mod baton;
 mod belled;
 #[cfg(not(loom))]
 mod completion;
@@ -23,6 +25,7 @@ mod loom_tests;
 mod mpmc;
 mod sync;
 
+pub(crate) use baton::{Baton, Driven};
 pub(crate) use belled::BelledRing;
 #[cfg(not(loom))]
 pub(crate) use completion::CompletionRing;
