@@ -56,7 +56,7 @@ pub struct CompletionQueue(Arc<Inner>);
 
 /// How long a waiter sleeps before it looks whether its socket has come to its end, in case another
 /// thread has taken the token that was meant to wake it.
-const NAP: Duration = Duration::from_millis(250);
+pub(crate) const NAP: Duration = Duration::from_millis(250);
 
 struct Inner {
     /// `None` is a token that wakes a waiter: a socket of the queue has come to its end.
@@ -74,10 +74,6 @@ struct Inner {
 impl Inner {
     fn token_taken(&self) {
         self.token.store(false, Ordering::Release);
-    }
-
-    fn found_empty(&self) {
-        self.idled.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -135,7 +131,7 @@ impl CompletionQueue {
                 }
                 Some(None) => self.0.token_taken(),
                 None => {
-                    self.0.found_empty();
+                    self.found_empty();
                     break;
                 }
             }
@@ -152,19 +148,43 @@ impl CompletionQueue {
         if !self.is_ours() {
             return None;
         }
-        loop {
-            match self.0.ring.pop() {
-                Some(Some(completion)) => {
-                    self.0.places.give(1);
-                    return Some(completion);
-                }
-                Some(None) => self.0.token_taken(),
-                None => {
-                    self.0.found_empty();
-                    return None;
-                }
-            }
+        let completion = self.take();
+        if completion.is_none() {
+            self.found_empty();
         }
+        completion
+    }
+
+    /// Takes one completion if there is one; finding none does not count as having nothing to do.
+    pub(crate) fn take(&self) -> Option<Completion> {
+        loop {
+            if let Some(completion) = self.0.ring.pop()? {
+                self.0.places.give(1);
+                return Some(completion);
+            }
+            self.0.token_taken();
+        }
+    }
+
+    /// Whoever takes from the queue has nothing else to do than to wait.
+    pub(crate) fn found_empty(&self) {
+        self.0.idled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sleeps until a completion waits, `input` has input, or `deadline` has passed, or for no reason. For a
+    /// caller that has just found nothing to take.
+    pub(crate) fn doze(&self, input: BorrowedFd<'_>, deadline: Instant) -> std::io::Result<()> {
+        self.0.ring.doze(input, deadline)
+    }
+
+    /// Whether no completion waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.ring.is_empty()
+    }
+
+    /// Whether somebody may sleep on the descriptor.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.ring.is_watched()
     }
 
     /// Takes one completion, waiting for it at most `timeout` (for ever if `None`). Returns `None`
@@ -176,7 +196,7 @@ impl CompletionQueue {
     pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
         self.check_owner()?;
         if self.0.ring.is_empty() {
-            self.0.found_empty();
+            self.found_empty();
         }
         match self.0.ring.wait(timeout)? {
             Some(Some(completion)) => {

@@ -191,6 +191,7 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         place,
         addresses,
         startup_timeout: options.startup_timeout,
+        busy_poll: options.busy_poll,
     }))
 }
 

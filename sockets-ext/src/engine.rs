@@ -6,7 +6,7 @@ mod memory;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use uwarp_ddp::Peer;
@@ -56,6 +56,15 @@ pub(crate) enum Turn {
     Over,
 }
 
+/// What the turn of a caller came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attended {
+    /// There is more to do at once.
+    pub(crate) again: bool,
+    /// The worker has something to do.
+    pub(crate) worker: bool,
+}
+
 /// What the options say about driving a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
@@ -89,6 +98,8 @@ pub(crate) struct Engine {
     over_reported: bool,
     /// What the worker's poll watches the socket for; `None` before it does.
     interest: Option<Interest>,
+    /// The deadline that the worker knows of.
+    armed: Option<Instant>,
     /// A Request has come that the listener should hear of.
     announce: bool,
     policy: Policy,
@@ -121,6 +132,7 @@ impl Engine {
             direct_run: false,
             over_reported: false,
             interest: None,
+            armed: None,
             announce: false,
             policy,
             writes: 0,
@@ -132,8 +144,15 @@ impl Engine {
         std::mem::replace(&mut self.announce, false)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.connection.deadline()
+    /// When the worker has to come by, which it will.
+    pub(crate) fn arm(&mut self) -> Option<Instant> {
+        self.armed = self.connection.deadline();
+        self.armed
+    }
+
+    /// The socket, while it is not closed or given back.
+    pub(crate) fn socket(&self) -> Weak<TcpStream> {
+        self.socket.as_ref().map(Arc::downgrade).unwrap_or_default()
     }
 
     /// Takes what the worker's poll has said.
@@ -152,8 +171,45 @@ impl Engine {
         self.watch(link, turn)
     }
 
+    /// Whether callers may attend to it: it is set up, and not over.
+    fn is_attendable(&self) -> bool {
+        self.interest.is_some() && !self.connection.is_starting() && !self.connection.is_over()
+    }
+
+    /// One turn of a caller that waits for a completion. Whatever only the worker can do is left to it, and
+    /// `worker` says so.
+    pub(crate) fn attend(&mut self, link: &Link, now: Instant) -> Attended {
+        if !self.is_attendable() {
+            return Attended::default();
+        }
+        let turn = self.run(link, now);
+        let turn = self.watch(link, turn);
+        Attended {
+            again: turn == Turn::Again,
+            worker: turn == Turn::Over || self.connection.deadline() != self.armed,
+        }
+    }
+
+    /// Takes the input away from the worker's poll, for callers that `keep` it by the rules of
+    /// [`Attendance`](crate::ring::Attendance). Whether they do now.
+    pub(crate) fn take_input(&mut self, link: &Link, keep: impl FnOnce()) -> bool {
+        if !self.is_attendable() {
+            return false;
+        }
+        keep();
+        self.watch(link, Turn::Wait);
+        true
+    }
+
+    /// Gives the input back to the worker's poll, if it is not taken any more.
+    pub(crate) fn give_input(&mut self, link: &Link) {
+        self.watch(link, Turn::Wait);
+    }
+
     fn run(&mut self, link: &Link, now: Instant) -> Turn {
         self.hear(link);
+        // The poll does not tell then.
+        self.readable |= link.attendance.is_taken();
         self.connection.timeout(now);
         self.take_posts(link);
         let mut moved = 0;
@@ -202,9 +258,11 @@ impl Engine {
         };
         // An interest in output is dropped only along with another change: the next wait for room is
         // likely to come, and an edge that nobody waits for does not happen.
-        let output = !self.writable;
-        if output && !now.output {
-            let wanted = Interest { output, ..now };
+        let wanted = Interest {
+            input: !link.attendance.is_taken(),
+            output: !self.writable,
+        };
+        if wanted.input != now.input || wanted.output && !now.output {
             match link.poll().change(&**socket, token, wanted) {
                 Ok(()) => self.interest = Some(wanted),
                 Err(error) => {

@@ -72,10 +72,16 @@
 pub mod memory;
 #[cfg_attr(
     loom,
-    allow(dead_code, reason = "only the loom tests use the rings then")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the loom tests use the rings then"
+    )
 )]
 mod ring;
 
+#[cfg(not(loom))]
+mod attend;
 #[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]

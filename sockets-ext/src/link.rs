@@ -1,5 +1,6 @@
 //! What a socket's handle and its worker share.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use uwarp_ddp::StreamId;
 use uwarp_mpa::PeerRequest;
 use uwarp_stream::{End, Established, Stats};
 
+use crate::attend::Habits;
 use crate::completion::{Completion, CompletionQueue, SocketId};
 use crate::connect::Addresses;
 use crate::descriptor::Descriptor;
@@ -16,7 +18,7 @@ use crate::engine::Engine;
 use crate::error::PostError;
 use crate::listener::{Pending, Place};
 use crate::poll::Readiness;
-use crate::ring::{Baton, Credits, Driven, Ring};
+use crate::ring::{Attendance, Baton, Credits, Driven, Ring};
 use crate::worker::WorkerHandle;
 
 /// How far a connection has come, as its application sees it.
@@ -86,6 +88,12 @@ pub(crate) struct Link {
     established: Mutex<Option<Established>>,
     changed: Condvar,
     engine: Baton<Engine>,
+    /// Who looks at the input.
+    pub(crate) attendance: Attendance,
+    /// How the callers have been waiting.
+    pub(crate) habits: Habits,
+    /// The TCP socket, as long as the engine has it.
+    socket: Weak<TcpStream>,
     stats: SharedStats,
     /// The listener that wants to hear of the Request.
     pub(crate) listener: Option<Weak<Pending>>,
@@ -94,11 +102,27 @@ pub(crate) struct Link {
     place: Mutex<Option<Place>>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
+    /// How long a caller that waits looks for itself before it sleeps.
+    pub(crate) busy_poll: Duration,
     /// The ORD agreed on, or [`ORD_UNKNOWN`] before that.
     ord: AtomicU32,
 }
 
 const ORD_UNKNOWN: u32 = u32::MAX;
+
+/// What has become of the requests that a caller carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    /// Nothing is left to do.
+    All,
+    /// Something is left to do.
+    Left,
+    /// Somebody came in vain meanwhile.
+    Called,
+}
+
+/// So many queued requests make a batch worth a system call, though the caller will soon be back.
+const CARRY_QUEUED: usize = 64;
 
 /// A request of more octets is not carried by the caller: sending it would take longer than waking the
 /// worker.
@@ -157,6 +181,8 @@ pub(crate) struct LinkParts {
     pub(crate) place: Option<Place>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
+    /// How long a caller that waits looks for itself before it sleeps.
+    pub(crate) busy_poll: Duration,
 }
 
 impl Link {
@@ -187,12 +213,16 @@ impl Link {
             idled: AtomicUsize::new(0),
             established: Mutex::new(None),
             changed: Condvar::new(),
+            socket: parts.engine.socket(),
             engine: Baton::new(parts.engine),
+            attendance: Attendance::new(),
+            habits: Habits::default(),
             stats: SharedStats::default(),
             listener: parts.listener,
             place: Mutex::new(parts.place),
             addresses: parts.addresses,
             startup_timeout: parts.startup_timeout,
+            busy_poll: parts.busy_poll,
             ord: AtomicU32::new(ORD_UNKNOWN),
         })
     }
@@ -234,24 +264,51 @@ impl Link {
         Ok(())
     }
 
-    /// A request of `len` octets has been queued to be sent. The caller carries it itself if it is small and
-    /// the first since the caller had nothing else to do; of those that follow at once the worker makes
-    /// batches.
+    /// A request of `len` octets has been queued to be sent.
+    ///
+    /// The caller carries it itself if it is small and the first since the caller had nothing else to do. Those
+    /// that follow at once become batches: of callers that come back soon, when they next wait, or when enough
+    /// are queued, or at the worker's next tick; of others the worker makes them.
     fn set_out(self: &Arc<Self>, len: u32) {
         let idled = self.completions.idled();
-        let first = self.idled.swap(idled, Ordering::Relaxed) != idled;
-        if !(first && len <= CARRY_MAX && self.carry()) {
-            self.schedule();
+        let first = self.idled.load(Ordering::Relaxed) != idled;
+        if first {
+            self.idled.store(idled, Ordering::Relaxed);
+        }
+        let ticking = self.attendance.touch();
+        let now = first || ticking && self.sends.len() >= CARRY_QUEUED;
+        let carried = match now && len <= CARRY_MAX {
+            true => self.carry(),
+            false => Carried::Left,
+        };
+        match carried {
+            Carried::All => {}
+            Carried::Left if ticking => crate::attend::leave_behind(self),
+            Carried::Left | Carried::Called => self.schedule(),
         }
     }
 
-    /// Drives the engine to send what is queued; `false` if somebody has to go on.
-    fn carry(&self) -> bool {
+    /// Drives the engine to send what is queued.
+    fn carry(&self) -> Carried {
         match self.try_drive(|engine| engine.carry(self, Instant::now())) {
-            Some(driven) => driven.result && !driven.called,
-            // Whoever drives it has been called, and looks again.
-            None => true,
+            Some(Driven { called: true, .. }) => Carried::Called,
+            Some(Driven { result: false, .. }) => Carried::Left,
+            // If somebody else drives it, that one has been called and looks again.
+            Some(Driven { result: true, .. }) | None => Carried::All,
         }
+    }
+
+    pub(crate) fn is_commanded(&self) -> bool {
+        self.commanded.load(Ordering::SeqCst)
+    }
+
+    /// The TCP socket, to sleep on.
+    pub(crate) fn socket(&self) -> Option<Arc<TcpStream>> {
+        self.socket.upgrade()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// From now on a receive waits in its ring until the engine takes it.
@@ -286,7 +343,7 @@ impl Link {
         self.sends.pop()
     }
 
-    /// A request is complete: frees its place and tells the application.
+    /// A request is complete: frees its place and tells the application, who may post the next one at once.
     pub(crate) fn complete(&self, completion: Completion) {
         if completion.kind == uwarp_rdmap::OperationKind::Receive {
             self.receive_places.give(1);
@@ -294,6 +351,23 @@ impl Link {
             self.send_places.give(1);
         }
         self.completions.push(completion);
+    }
+
+    /// Whether the connection has ended and the completion of every request is in the queue.
+    pub(crate) fn is_complete(self: &Arc<Self>) -> bool {
+        if !(self.is_closed() && self.send_places.all_back() && self.receive_places.all_back()) {
+            return false;
+        }
+        // Whoever drives may have freed the last place and not told yet.
+        match self.try_drive(|_| ()) {
+            Some(driven) => {
+                if driven.called {
+                    self.schedule();
+                }
+                true
+            }
+            None => false,
+        }
     }
 
     pub(crate) fn socket_id(&self) -> SocketId {

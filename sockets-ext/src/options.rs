@@ -59,6 +59,7 @@ pub struct Options {
     pub(crate) workers: Option<Workers>,
     pub(crate) mulpdu_emss: Option<u32>,
     pub(crate) half_close: bool,
+    pub(crate) busy_poll: Duration,
 }
 
 impl Options {
@@ -80,6 +81,7 @@ impl Options {
             workers: None,
             mulpdu_emss: None,
             half_close: false,
+            busy_poll: Duration::ZERO,
         }
     }
 
@@ -218,6 +220,15 @@ impl Options {
     #[must_use]
     pub fn half_close(mut self, on: bool) -> Self {
         self.half_close = on;
+        self
+    }
+
+    /// How long [`Socket::wait`](crate::Socket::wait) looks for itself before it sleeps: it saves the time of being
+    /// woken, several microseconds, and costs a processor meanwhile. By default it does not. Worth trying
+    /// where answers come within tens of microseconds and processors are to spare.
+    #[must_use]
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = time;
         self
     }
 

@@ -240,7 +240,8 @@ impl Socket {
     /// Takes a completion if there is one. Never blocks.
     #[must_use]
     pub fn poll(&self) -> Option<Completion> {
-        self.link.completions.poll_one()
+        self.check_owner().ok()?;
+        crate::attend::poll(&self.link)
     }
 
     /// Waits for a completion, at most `timeout` (for ever if `None`).
@@ -252,9 +253,10 @@ impl Socket {
         self.check_owner().map_err(|()| WaitError::Forked)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // The order matters: what completed before the end is taken before the end is told.
-            let end = self.end();
-            if let Some(completion) = self.poll() {
+            // The order matters: every completion is taken before the end is told.
+            let complete = self.link.is_complete();
+            let end = complete.then(|| self.end()).flatten();
+            if let Some(completion) = self.link.completions.take() {
                 return Ok(completion);
             }
             if let Some(end) = end {
@@ -265,10 +267,7 @@ impl Socket {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(WaitError::TimedOut);
             }
-            if let Some(completion) = self
-                .link
-                .completions
-                .nap(deadline)
+            if let Some(completion) = crate::attend::wait(&self.link, deadline)
                 .map_err(|error| WaitError::System(error.kind()))?
             {
                 return Ok(completion);

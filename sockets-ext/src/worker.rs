@@ -7,19 +7,29 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+
 use crate::control::Message;
 use crate::engine::Turn;
 use crate::error::Error;
 use crate::link::Link;
 use crate::listener::ListenerEntry;
 use crate::poll::{Events, Interest, Poll, Readiness};
-use crate::ring::{BelledRing, Doorbell};
+use crate::ring::{BelledRing, Doorbell, Tick};
 
 /// Sockets that one worker serves at the most; also the places of its run queue.
 const SOCKETS_MAX: usize = 1 << 15;
 
 /// The token of the UNIX socket; all others are places among a worker's entries.
 const CONTROL: usize = usize::MAX;
+
+/// The token of the clock.
+const CLOCK: usize = usize::MAX - 1;
+
+/// Time between two looks at a socket whose callers come and go: what they leave undone, and what arrives
+/// when they have gone, waits so long at the most.
+const TICK: Duration = Duration::from_micros(200);
 
 /// How long a listener rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -230,6 +240,8 @@ enum Entry {
     Link {
         link: Arc<Link>,
         armed: Option<Instant>,
+        /// It is among those to be looked at when the clock ticks.
+        ticking: bool,
     },
     Listener {
         listener: ListenerEntry,
@@ -243,6 +255,10 @@ struct Worker {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, usize)>,
+    /// Ticks while there is something in `ticking`.
+    clock: TimerFd,
+    /// Entries whose links are looked at when the clock ticks.
+    ticking: Vec<usize>,
     /// Entries that are listeners.
     listeners: Vec<usize>,
     stopping: bool,
@@ -251,12 +267,17 @@ struct Worker {
 impl Worker {
     fn new(shared: Arc<Shared>, inbox: UnixDatagram) -> io::Result<Self> {
         shared.poll.add(&inbox, CONTROL, Interest::INPUT)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        shared.poll.add(&clock, CLOCK, Interest::INPUT)?;
         Ok(Self {
             shared,
             inbox,
             entries: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),
+            clock,
+            ticking: Vec::new(),
             listeners: Vec::new(),
             stopping: false,
         })
@@ -269,6 +290,7 @@ impl Worker {
             for (token, readiness) in events.iter() {
                 match token {
                     CONTROL => self.read_control(),
+                    CLOCK => self.tick(),
                     index => self.socket_ready(index, readiness),
                 }
             }
@@ -344,9 +366,12 @@ impl Worker {
         let Some(index) = link.token().or_else(|| self.adopt(link)) else {
             return;
         };
+        if link.attendance.is_ticking() {
+            self.start_ticking(index);
+        }
         let driven = link.try_drive(|engine| {
             let turn = engine.turn(link, now);
-            (turn, engine.deadline(), engine.take_announcement())
+            (turn, engine.arm(), engine.take_announcement())
         });
         let Some(driven) = driven else { return };
         let (turn, deadline, announced) = driven.result;
@@ -366,6 +391,88 @@ impl Worker {
         }
     }
 
+    fn start_ticking(&mut self, index: usize) {
+        let Some(Some(Entry::Link { ticking, .. })) = self.entries.get_mut(index) else {
+            return;
+        };
+        if !std::mem::replace(ticking, true) {
+            self.ticking.push(index);
+            if self.ticking.len() == 1 {
+                self.set_clock(true);
+            }
+        }
+    }
+
+    fn set_clock(&mut self, on: bool) {
+        let set = if on {
+            let interval = Expiration::Interval(TimeSpec::from_duration(TICK));
+            self.clock.set(interval, TimerSetTimeFlags::empty())
+        } else {
+            self.clock.unset()
+        };
+        if let Err(error) = set {
+            tracing::error!(%error, "cannot set the clock of a uwarp worker");
+        }
+    }
+
+    /// The clock has ticked: looks at the links whose callers come and go.
+    fn tick(&mut self) {
+        // Only when its count has been read does it tick again.
+        let _ = self.clock.wait();
+        let mut at = 0;
+        while let Some(&index) = self.ticking.get(at) {
+            let keep = self.tick_link(index);
+            // The turn may have taken links out of the list.
+            if self.ticking.get(at) != Some(&index) {
+                continue;
+            }
+            if keep {
+                at += 1;
+                continue;
+            }
+            self.ticking.swap_remove(at);
+            if let Some(Some(Entry::Link { ticking, .. })) = self.entries.get_mut(index) {
+                *ticking = false;
+            }
+        }
+        if self.ticking.is_empty() {
+            self.set_clock(false);
+        }
+    }
+
+    /// Whether the link goes on ticking.
+    fn tick_link(&mut self, index: usize) -> bool {
+        let Some(Some(Entry::Link { link, .. })) = self.entries.get(index) else {
+            return false;
+        };
+        let link = Arc::clone(link);
+        match link.attendance.tick() {
+            Tick::Drive => {
+                self.turn(&link);
+                true
+            }
+            // A caller that waits looks at the input, but it may sleep since before something was posted.
+            Tick::Skip => {
+                if link.has_sends() {
+                    self.turn(&link);
+                }
+                true
+            }
+            Tick::Dormant => false,
+            Tick::Idle => {
+                let ended = link.try_drive(|engine| {
+                    let ended = link.attendance.end_ticking();
+                    engine.give_input(&link);
+                    ended
+                });
+                let ended = ended.is_some_and(|driven| driven.result);
+                // Also if there was a call.
+                self.turn(&link);
+                !ended
+            }
+        }
+    }
+
     /// Gives a new link its number; the poll watches it from its first turn on.
     fn adopt(&mut self, link: &Arc<Link>) -> Option<usize> {
         if link.is_retired() {
@@ -374,6 +481,7 @@ impl Worker {
         let index = self.insert(Entry::Link {
             link: Arc::clone(link),
             armed: None,
+            ticking: false,
         });
         link.set_token(index);
         Some(index)
@@ -390,6 +498,7 @@ impl Worker {
 
     fn remove(&mut self, index: usize) {
         self.arm(index, None);
+        self.ticking.retain(|&ticking| ticking != index);
         self.entries[index] = None;
         self.free.push(index);
     }
@@ -429,7 +538,7 @@ impl Worker {
             }
             self.timers.pop_first();
             match self.entries.get_mut(index) {
-                Some(Some(Entry::Link { link, armed })) => {
+                Some(Some(Entry::Link { link, armed, .. })) => {
                     *armed = None;
                     let link = Arc::clone(link);
                     self.turn(&link);

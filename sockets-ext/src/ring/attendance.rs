@@ -150,6 +150,12 @@ impl Attendance {
         }
     }
 
+    /// Ends the ticking, as far as the one who calls this is concerned: the input is given back unless a caller waits.
+    /// Only with the baton.
+    pub(crate) fn stop_ticking(&self) {
+        let _ = self.change(|word| (word & ATTENDED == 0).then_some(0));
+    }
+
     /// Ends the ticking and gives the input back to the worker, if still nobody has come. Only with the baton.
     pub(crate) fn end_ticking(&self) -> bool {
         self.change(|word| (word & (SEEN | ATTENDED) == 0).then_some(0))
@@ -194,7 +200,10 @@ mod tests {
         assert_eq!(attendance.tick(), Tick::Idle);
         assert!(attendance.touch());
         assert!(!attendance.end_ticking(), "somebody has come meanwhile");
-        assert_eq!((attendance.tick(), attendance.tick()), (Tick::Drive, Tick::Idle));
+        assert_eq!(
+            (attendance.tick(), attendance.tick()),
+            (Tick::Drive, Tick::Idle)
+        );
         assert!(attendance.end_ticking() && !attendance.is_taken());
         assert!(!attendance.touch());
     }

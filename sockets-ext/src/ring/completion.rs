@@ -82,7 +82,7 @@ impl<T> CompletionRing<T> {
             if let Some(completion) = self.pop() {
                 return Ok(Some(completion));
             }
-            if !self.belled.bell().listen(deadline)? {
+            if !self.belled.bell().listen(None, deadline)? {
                 return Ok(None);
             }
             // The bell may be heard an instant before its ringer has said so, and then cannot be silenced yet: let
@@ -91,6 +91,26 @@ impl<T> CompletionRing<T> {
                 thread::yield_now();
             }
         }
+    }
+
+    /// Sleeps until a completion waits, `input` has input, or `deadline` has passed, or for no reason. For a caller
+    /// that has just found the ring empty by `pop`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says to `eventfd` or `poll`.
+    pub(crate) fn doze(&self, input: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+        self.belled.bell().open()?;
+        let _asleep = self.belled.sleep();
+        if self.is_empty() {
+            self.belled.bell().listen(Some(input), Some(deadline))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the descriptor has been handed out, so that somebody may sleep on it.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.belled.is_watched()
     }
 }
 

@@ -7,11 +7,13 @@
 //! - `CompletionRing` is a belled ring whose doorbell is an eventfd: completions that a program waits for in its own
 //!   `poll`, `epoll` or `select`.
 //! - [`Baton`] is the agreement on who uses what the queues lead to: one thread at a time, and nobody waits for it.
+//! - `Attendance` is the agreement on who looks at a socket's input.
 //! - [`Credits`] count what may be outstanding, so that a completion finds room when its time comes.
 //!
 //! Nothing here knows what a descriptor or a completion is. Built with `--cfg loom`, everything but the eventfd runs
 //! under the loom model checker: `RUSTFLAGS="--cfg loom" cargo test -p uwarp --release --lib loom_`.
 
+mod attendance;
 mod baton;
 mod belled;
 #[cfg(not(loom))]
@@ -21,10 +23,13 @@ mod doorbell;
 #[cfg(not(loom))]
 mod eventfd;
 #[cfg(all(test, loom))]
+mod loom_handover;
+#[cfg(all(test, loom))]
 mod loom_tests;
 mod mpmc;
 mod sync;
 
+pub(crate) use attendance::{Attendance, Leave, Tick};
 pub(crate) use baton::{Baton, Driven};
 pub(crate) use belled::BelledRing;
 #[cfg(not(loom))]
