@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::completion::{Completion, NAP};
@@ -35,9 +35,27 @@ const SHORT_WAITS: u32 = 8;
 /// So many polls in vain one after the other, and the next one looks at the TCP socket itself.
 const VAIN_POLLS: u32 = 8;
 
+/// How long a caller looks for itself if the options leave it open: longer than a peer on the same machine takes for an
+/// answer, and not much longer than being woken takes.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// A caller that has looked in vain `n` times one after the other does not look for the next 2^n - 1 times, and this is
+/// the greatest `n`.
+const VAIN_LOOKS_MAX: u32 = 6;
+
+/// Whether another thread can run while one looks.
+fn has_processors() -> bool {
+    static SEVERAL: OnceLock<bool> = OnceLock::new();
+    *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1))
+}
+
 /// How callers of a socket have been waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Habits {
+    /// Looks in vain one after the other, up to [`VAIN_LOOKS_MAX`].
+    vain_looks: AtomicU32,
+    /// So many waits from now are without a look.
+    rests: AtomicU32,
     /// Short waits one after the other.
     short_waits: AtomicU32,
     /// Polls in vain one after the other.
@@ -47,6 +65,35 @@ pub(crate) struct Habits {
 }
 
 impl Habits {
+    /// How long the next wait looks before it sleeps, if the options say `chosen`.
+    fn look(&self, chosen: Option<Duration>) -> Duration {
+        if let Some(chosen) = chosen {
+            return chosen;
+        }
+        let rests = self.rests.load(Ordering::Relaxed);
+        if rests > 0 {
+            self.rests.store(rests - 1, Ordering::Relaxed);
+            return Duration::ZERO;
+        }
+        if has_processors() {
+            LOOK
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// A wait has looked; whether in vain.
+    fn looked(&self, in_vain: bool) {
+        let before = self.vain_looks.load(Ordering::Relaxed);
+        if in_vain {
+            let vain = (before + 1).min(VAIN_LOOKS_MAX);
+            self.vain_looks.store(vain, Ordering::Relaxed);
+            self.rests.store((1 << vain) - 1, Ordering::Relaxed);
+        } else if before != 0 {
+            self.vain_looks.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// A poll has found a completion.
     fn polled_well(&self) {
         if self.vain_polls.load(Ordering::Relaxed) != 0 {
@@ -137,6 +184,19 @@ fn look_in(link: &Arc<Link>) -> bool {
     if !link.habits.polled_in_vain() || link.completions.is_watched() {
         return false;
     }
+    linger(link) && drive(link)
+}
+
+/// Drives the connection once for a caller that does so again and again.
+pub(crate) fn spin(link: &Arc<Link>) {
+    if link.attendance.touch() || linger(link) {
+        drive(link);
+    }
+    std::hint::spin_loop();
+}
+
+/// Takes the input for callers that come and go; whether it is taken.
+fn linger(link: &Arc<Link>) -> bool {
     let taken =
         link.try_drive(|engine| engine.take_input(link, || link.attendance.take_and_linger()));
     let Some(taken) = taken else { return false };
@@ -145,7 +205,7 @@ fn look_in(link: &Arc<Link>) -> bool {
         link.schedule();
         leave_behind(link);
     }
-    taken.result && drive(link)
+    taken.result
 }
 
 /// Drives the connection once; `false` if somebody else does, who has been called then.
@@ -200,8 +260,9 @@ impl Visit<'_> {
         if let Some(deadline) = deadline {
             end = end.min(deadline);
         }
-        let look_until = self.begun + link.busy_poll;
-        let mut looks = !link.busy_poll.is_zero();
+        let look = link.habits.look(link.busy_poll);
+        let look_until = self.begun.checked_add(look).unwrap_or(end);
+        let mut looks = !look.is_zero();
         // If it is like the last time there is nothing yet, and input that has come shows when going to sleep.
         let taken = link.attendance.is_taken();
         let mut skip = !looks && taken && link.habits.slept.load(Ordering::Relaxed);
@@ -212,6 +273,9 @@ impl Visit<'_> {
                 drive(link);
                 if let Some(completion) = link.completions.take() {
                     link.habits.slept.store(slept, Ordering::Relaxed);
+                    if looks && idle {
+                        link.habits.looked(false);
+                    }
                     return Ok(Some(completion));
                 }
                 if link.is_closed() {
@@ -235,9 +299,12 @@ impl Visit<'_> {
                 return Ok(None);
             }
             if looks {
-                looks = now < look_until;
-                std::hint::spin_loop();
-                continue;
+                if now < look_until {
+                    std::hint::spin_loop();
+                    continue;
+                }
+                looks = false;
+                link.habits.looked(true);
             }
             let Some(socket) = link.socket() else {
                 return Ok(None);

@@ -11,6 +11,7 @@ use uwarp_ddp::{Peer, StreamId};
 use uwarp_stream::{Connection, Role};
 
 use crate::completion::CompletionQueue;
+use crate::descriptor::{Posts, Works};
 use crate::engine::{Engine, Policy};
 use crate::error::Error;
 use crate::link::{Link, LinkParts, Phase};
@@ -165,11 +166,14 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         local: stream.local_addr().ok(),
         peer: stream.peer_addr().ok(),
     };
+    let (sends, receives) = (options.send_queue, options.receive_queue);
+    let posts = Arc::new(Posts::new(sends, receives));
     let engine = Engine::new(
         connection,
         stream,
         peer,
         domain.clone(),
+        Works::new(Arc::clone(&posts), sends, receives),
         Policy {
             follow_emss: options.mulpdu_emss.is_none(),
             half_close: options.half_close,
@@ -184,8 +188,7 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         domain,
         completions,
         worker,
-        send_queue: options.send_queue,
-        receive_queue: options.receive_queue,
+        posts,
         engine,
         listener,
         place,

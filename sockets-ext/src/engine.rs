@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use uwarp_ddp::Peer;
-use uwarp_rdmap::{Operation, PostError, Status, Work};
+use uwarp_rdmap::{Operation, PostError, Slot, Status, Work};
 use uwarp_stream::{Batch, Connection, Direct, End, Event};
 
 use crate::completion::Completion;
@@ -113,6 +113,7 @@ impl Engine {
         socket: TcpStream,
         peer: Peer,
         domain: Domain,
+        works: Works,
         policy: Policy,
     ) -> Self {
         Self {
@@ -120,7 +121,7 @@ impl Engine {
             socket: Some(Arc::new(socket)),
             peer,
             domain,
-            works: Works::default(),
+            works,
             batch: Batch::new(),
             staging: Staging::new(),
             vectors: Vectors::default(),
@@ -288,10 +289,9 @@ impl Engine {
         }
         let mut octets = 0;
         while octets < CARRY_OCTETS
-            && let Some(descriptor) = link.take_send()
+            && let Some(slot) = self.works.take_send()
         {
-            octets += descriptor.len as usize;
-            self.hand_over(link, descriptor);
+            octets += self.hand_over(link, slot) as usize;
         }
         let flushed = self.flush(now);
         self.report_completions(link);
@@ -345,8 +345,8 @@ impl Engine {
         if self.connection.is_starting() {
             return;
         }
-        while let Some(descriptor) = link.take_send() {
-            self.hand_over(link, descriptor);
+        while let Some(slot) = self.works.take_send() {
+            self.hand_over(link, slot);
         }
     }
 
@@ -354,14 +354,16 @@ impl Engine {
         if self.connection.is_starting() {
             return;
         }
-        while let Some(descriptor) = link.take_receive() {
-            self.hand_over(link, descriptor);
+        while let Some(slot) = self.works.take_receive() {
+            self.hand_over(link, slot);
         }
     }
 
-    fn hand_over(&mut self, link: &Link, descriptor: Descriptor) {
-        let (operation, len) = (descriptor.operation, descriptor.len);
-        let slot = self.works.insert(descriptor);
+    /// Gives a request that has been taken to the connection; returns its length.
+    fn hand_over(&mut self, link: &Link, slot: Slot) -> u32 {
+        let Some(&Descriptor { operation, len, .. }) = self.works.get(slot) else {
+            return 0;
+        };
         let posted = match operation {
             Some(operation) => self.connection.post(Work {
                 slot,
@@ -386,14 +388,16 @@ impl Engine {
                 uwarp_rdmap::Completion::failed(slot, kind, Status::Flushed),
             );
         }
+        len
     }
 
     fn complete(&mut self, link: &Link, done: uwarp_rdmap::Completion) {
-        // The references to the memory go first: who sees the completion may deregister.
-        let Some(Descriptor { id, .. }) = self.works.remove(done.slot) else {
+        // The references to the memory go first, and so does the place: who sees the completion may deregister,
+        // and post the next request.
+        let Some(id) = self.works.remove(done.slot) else {
             return;
         };
-        link.complete(Completion {
+        link.completions.push(Completion {
             id,
             socket: link.socket_id(),
             kind: done.kind,

@@ -10,15 +10,15 @@ use uwarp_mpa::PeerRequest;
 use uwarp_stream::{End, Established, Stats};
 
 use crate::attend::Habits;
-use crate::completion::{Completion, CompletionQueue, SocketId};
+use crate::completion::{CompletionQueue, SocketId};
 use crate::connect::Addresses;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Posts};
 use crate::domain::Domain;
 use crate::engine::Engine;
 use crate::error::PostError;
 use crate::listener::{Pending, Place};
 use crate::poll::Readiness;
-use crate::ring::{Attendance, Baton, Credits, Driven, Ring};
+use crate::ring::{Attendance, Baton, Driven};
 use crate::worker::WorkerHandle;
 
 /// How far a connection has come, as its application sees it.
@@ -58,10 +58,7 @@ pub(crate) struct Link {
     pub(crate) domain: Domain,
     pub(crate) completions: CompletionQueue,
     worker: WorkerHandle,
-    sends: Ring<Descriptor>,
-    receives: Ring<Descriptor>,
-    send_places: Credits,
-    receive_places: Credits,
+    posts: Arc<Posts>,
     /// The link waits in the worker's queue.
     scheduled: AtomicBool,
     /// Nothing more is accepted. Set before the engine takes descriptors for the last time.
@@ -102,8 +99,8 @@ pub(crate) struct Link {
     place: Mutex<Option<Place>>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
-    /// How long a caller that waits looks for itself before it sleeps.
-    pub(crate) busy_poll: Duration,
+    /// How long a caller that waits looks for itself before it sleeps, if the application has chosen.
+    pub(crate) busy_poll: Option<Duration>,
     /// The ORD agreed on, or [`ORD_UNKNOWN`] before that.
     ord: AtomicU32,
 }
@@ -174,15 +171,14 @@ pub(crate) struct LinkParts {
     pub(crate) domain: Domain,
     pub(crate) completions: CompletionQueue,
     pub(crate) worker: WorkerHandle,
-    pub(crate) send_queue: u32,
-    pub(crate) receive_queue: u32,
+    pub(crate) posts: Arc<Posts>,
     pub(crate) engine: Engine,
     pub(crate) listener: Option<Weak<Pending>>,
     pub(crate) place: Option<Place>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
-    /// How long a caller that waits looks for itself before it sleeps.
-    pub(crate) busy_poll: Duration,
+    /// How long a caller that waits looks for itself before it sleeps, if the application has chosen.
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 impl Link {
@@ -192,10 +188,7 @@ impl Link {
             domain: parts.domain,
             completions: parts.completions,
             worker: parts.worker,
-            sends: Ring::with_capacity(parts.send_queue as usize),
-            receives: Ring::with_capacity(parts.receive_queue as usize),
-            send_places: Credits::new(parts.send_queue as usize),
-            receive_places: Credits::new(parts.receive_queue as usize),
+            posts: parts.posts,
             scheduled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -234,20 +227,10 @@ impl Link {
         if self.closed.load(Ordering::Acquire) || sends && self.closing.load(Ordering::Acquire) {
             return Err(PostError::Closed);
         }
-        let (ring, places) = if sends {
-            (&self.sends, &self.send_places)
-        } else {
-            (&self.receives, &self.receive_places)
-        };
         if !self.completions.reserve() {
             return Err(PostError::Full);
         }
-        if !places.try_take(1) {
-            self.completions.unreserve();
-            return Err(PostError::Full);
-        }
-        if ring.push(descriptor).is_err() {
-            places.give(1);
+        if !self.posts.push(descriptor) {
             self.completions.unreserve();
             return Err(PostError::Full);
         }
@@ -276,7 +259,7 @@ impl Link {
             self.idled.store(idled, Ordering::Relaxed);
         }
         let ticking = self.attendance.touch();
-        let now = first || ticking && self.sends.len() >= CARRY_QUEUED;
+        let now = first || ticking && self.posts.waiting_sends() >= CARRY_QUEUED;
         let carried = match now && len <= CARRY_MAX {
             true => self.carry(),
             false => Carried::Left,
@@ -327,35 +310,14 @@ impl Link {
         true
     }
 
-    /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
-    /// its buffer.
-    pub(crate) fn take_receive(&self) -> Option<Descriptor> {
-        self.receives.pop()
-    }
-
     /// Whether requests wait to be sent.
     pub(crate) fn has_sends(&self) -> bool {
-        !self.sends.is_empty()
-    }
-
-    /// The next Send, Write or Read posted.
-    pub(crate) fn take_send(&self) -> Option<Descriptor> {
-        self.sends.pop()
-    }
-
-    /// A request is complete: frees its place and tells the application, who may post the next one at once.
-    pub(crate) fn complete(&self, completion: Completion) {
-        if completion.kind == uwarp_rdmap::OperationKind::Receive {
-            self.receive_places.give(1);
-        } else {
-            self.send_places.give(1);
-        }
-        self.completions.push(completion);
+        self.posts.waiting_sends() > 0
     }
 
     /// Whether the connection has ended and the completion of every request is in the queue.
     pub(crate) fn is_complete(self: &Arc<Self>) -> bool {
-        if !(self.is_closed() && self.send_places.all_back() && self.receive_places.all_back()) {
+        if !(self.is_closed() && self.posts.is_empty()) {
             return false;
         }
         // Whoever drives may have freed the last place and not told yet.

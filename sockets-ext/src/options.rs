@@ -59,7 +59,7 @@ pub struct Options {
     pub(crate) workers: Option<Workers>,
     pub(crate) mulpdu_emss: Option<u32>,
     pub(crate) half_close: bool,
-    pub(crate) busy_poll: Duration,
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 impl Options {
@@ -81,7 +81,7 @@ impl Options {
             workers: None,
             mulpdu_emss: None,
             half_close: false,
-            busy_poll: Duration::ZERO,
+            busy_poll: None,
         }
     }
 
@@ -223,12 +223,12 @@ impl Options {
         self
     }
 
-    /// How long [`Socket::wait`](crate::Socket::wait) looks for itself before it sleeps: it saves the time of being
-    /// woken, several microseconds, and costs a processor meanwhile. By default it does not. Worth trying
-    /// where answers come within tens of microseconds and processors are to spare.
+    /// How long [`Socket::wait`](crate::Socket::wait) looks for itself before it sleeps: that saves the time of
+    /// being woken, several microseconds, and costs a processor meanwhile. Zero is never. By default it is 20 us where
+    /// there is more than one processor, and rarely as long as looking is in vain.
     #[must_use]
     pub fn busy_poll(mut self, time: Duration) -> Self {
-        self.busy_poll = time;
+        self.busy_poll = Some(time);
         self
     }
 

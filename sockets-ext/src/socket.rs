@@ -275,6 +275,38 @@ impl Socket {
         }
     }
 
+    /// Waits until `look` gives something, driving the connection all the time and without sleeping, at most `timeout`
+    /// (for ever if `None`). For memory that the peer writes to without a message: `look` reads it. Completions stay
+    /// in their queue.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`], or [`WaitError::Over`] when the connection has ended and `look` gives nothing.
+    pub fn spin_until<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<T, WaitError> {
+        self.check_owner().map_err(|()| WaitError::Forked)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let end = if self.link.is_closed() {
+                self.end()
+            } else {
+                None
+            };
+            if let Some(seen) = look() {
+                return Ok(seen);
+            }
+            if let Some(end) = end {
+                return Err(WaitError::Over(end));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(WaitError::TimedOut);
+            }
+            crate::attend::spin(&self.link);
+        }
+    }
+
     /// How the connection ended; `None` while it lives.
     #[must_use]
     pub fn end(&self) -> Option<End> {

@@ -141,6 +141,17 @@ impl Memory for EngineMemory<'_> {
         crc
     }
 
+    fn copy_work(&mut self, slot: Slot, range: Range<u32>, out: &mut Vec<u8>) {
+        let len = (range.end - range.start) as usize;
+        self.works
+            .pieces(slot, range.start, len, |element, offset, len| {
+                let start = out.len();
+                out.resize(start + len, 0);
+                // The element was checked against its region when it was made.
+                let _ = element.memory.read_at(offset, &mut out[start..]);
+            });
+    }
+
     fn source(
         &mut self,
         stag: Stag,

@@ -38,11 +38,6 @@ impl Credits {
         });
     }
 
-    /// Whether none is taken.
-    pub(crate) fn all_back(&self) -> bool {
-        self.left.load(Acquire) == self.limit
-    }
-
     /// How many can be taken; by the time it is known it may be out of date.
     #[cfg(test)]
     pub(crate) fn available(&self) -> usize {
@@ -63,9 +58,6 @@ mod tests {
         assert!(credits.try_take(2) && credits.try_take(0) && !credits.try_take(1));
         credits.give(4);
         assert_eq!(credits.available(), 4);
-        assert!(!credits.all_back());
-        credits.give(1);
-        assert!(credits.all_back());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the model checker is asked about driving a connection: whoever comes in vain is heard of, and input that has
 //! come is looked at by somebody, whichever of caller and worker comes first.
 
-use super::{Attendance, Baton, Leave, Ring, Tick};
+use super::{Attendance, Baton, Leave, Ring, Slab, Tick};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
@@ -236,5 +236,38 @@ fn loom_what_is_left_to_a_tick_is_seen_by_it() {
             on = tick();
         }
         assert!(found || !left_to_ticks);
+    });
+}
+
+#[test]
+fn loom_slab_values_go_round() {
+    // Loom watches the cells: a value read before it was put in, or after it was taken out, is a race.
+    model(3, || {
+        let shared = Arc::new((Slab::with_capacity(1), Ring::with_capacity(2)));
+        let posters = [1, 2].map(|value: u32| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (slab, ring) = &*shared;
+                let Ok(ticket) = slab.insert(Box::new(value)) else {
+                    return 0;
+                };
+                assert!(ring.push(ticket).is_ok());
+                value
+            })
+        });
+        let (slab, ring) = &*shared;
+        let take = || {
+            ring.pop().map_or(0, |ticket| {
+                assert!(**slab.get(&ticket) > 0);
+                slab.remove(ticket, |value| **value)
+            })
+        };
+        let early = take();
+        let posted: u32 = posters
+            .map(|poster| poster.join().expect("a thread ends"))
+            .iter()
+            .sum();
+        assert_eq!(early + take() + take(), posted);
+        assert!(slab.is_empty());
     });
 }

@@ -1,6 +1,7 @@
 //! Queues between the threads of one process: descriptors one way, completions the other.
 //!
 //! - [`Ring`] is a bounded queue that any number of threads push to and pop from without a lock.
+//! - [`Slab`] keeps what is too large to be moved through a ring; a [`Ticket`] goes instead.
 //! - `Wakeup` is the agreement by which whoever pushes knows whether somebody must be woken; it knows of no system
 //!   call, only of a [`Doorbell`].
 //! - [`BelledRing`] is the two together, and what the model checker runs.
@@ -27,6 +28,7 @@ mod loom_handover;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod mpmc;
+mod slab;
 mod sync;
 
 pub(crate) use attendance::{Attendance, Leave, Tick};
@@ -37,3 +39,4 @@ pub(crate) use completion::CompletionRing;
 pub(crate) use credits::Credits;
 pub(crate) use doorbell::Doorbell;
 pub(crate) use mpmc::Ring;
+pub(crate) use slab::{Slab, Ticket};

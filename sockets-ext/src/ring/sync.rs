@@ -22,6 +22,11 @@ impl<T> UnsafeCell<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
+    /// Lends a pointer to read through; using it is the `unsafe` part.
+    pub(super) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
+        access(self.0.get())
+    }
+
     /// Lends a pointer to write through; using it is the `unsafe` part.
     pub(super) fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())
