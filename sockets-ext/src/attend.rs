@@ -270,7 +270,10 @@ impl Visit<'_> {
         let (mut idle, mut slept) = (false, false);
         loop {
             if !skip {
-                drive(link);
+                if !drive(link) && slept {
+                    // Whoever drives may wait for this very processor.
+                    std::thread::yield_now();
+                }
                 if let Some(completion) = link.completions.take() {
                     link.habits.slept.store(slept, Ordering::Relaxed);
                     if looks && idle {

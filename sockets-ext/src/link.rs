@@ -258,7 +258,7 @@ impl Link {
         if first {
             self.idled.store(idled, Ordering::Relaxed);
         }
-        let ticking = self.attendance.touch();
+        let ticking = self.attendance.is_ticking();
         let now = first || ticking && self.posts.waiting_sends() >= CARRY_QUEUED;
         let carried = match now && len <= CARRY_MAX {
             true => self.carry(),
@@ -266,7 +266,9 @@ impl Link {
         };
         match carried {
             Carried::All => {}
-            Carried::Left if ticking => crate::attend::leave_behind(self),
+            Carried::Left if ticking && self.attendance.leave_to_tick() => {
+                crate::attend::leave_behind(self);
+            }
             Carried::Left | Carried::Called => self.schedule(),
         }
     }

@@ -27,8 +27,8 @@ const CONTROL: usize = usize::MAX;
 /// The token of the clock.
 const CLOCK: usize = usize::MAX - 1;
 
-/// Time between two looks at a socket whose callers come and go: what they leave undone, and what arrives
-/// when they have gone, waits so long at the most.
+/// Time between two looks at a socket whose callers come and go: what they leave to be sent waits so long at
+/// the most, and what arrives when they have gone twice as long.
 const TICK: Duration = Duration::from_micros(200);
 
 /// How long a listener rests when the process is out of descriptors.
@@ -451,13 +451,7 @@ impl Worker {
                 self.turn(&link);
                 true
             }
-            // A caller that waits looks at the input, but it may sleep since before something was posted.
-            Tick::Skip => {
-                if link.has_sends() {
-                    self.turn(&link);
-                }
-                true
-            }
+            Tick::Skip => true,
             Tick::Dormant => false,
             Tick::Idle => {
                 let ended = link.try_drive(|engine| {

@@ -11,8 +11,9 @@
 //! | `TAKEN`, `TICKING` | callers that come and go; between them the worker, at each tick of its clock |
 //!
 //! `TICKING` is for callers that come back soon: giving the input back and taking it again costs a system call each,
-//! the tick costs the worker little and holds an arrival up for a tick at the most. The worker ends it when a tick
-//! has found nobody (`SEEN` is unset) or one caller that has been waiting for all of it.
+//! a tick costs the worker little. The worker ends it when a tick finds that nobody has looked at the input since the
+//! last one (`SEEN` is unset), or that one caller has been waiting all the time. So input waits for two ticks at the
+//! most. Requests that a caller has left unsent (`LEFT`) are sent at the next tick.
 //!
 //! `TAKEN` changes only while the connection's [`Baton`](super::Baton) is held, together with the interest of the
 //! worker's poll. The other bits change at any time.
@@ -32,6 +33,7 @@ const TAKEN: usize = 1;
 const TICKING: usize = 2;
 const ATTENDED: usize = 4;
 const SEEN: usize = 8;
+const LEFT: usize = 16;
 
 /// What a caller that leaves has to do with the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +49,9 @@ pub(crate) enum Leave {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Tick {
-    /// Drive the connection, then come again at the next tick.
+    /// Drive the connection, since requests were left to be sent, and come again at the next tick.
     Drive,
-    /// Nothing but come again: a caller attends to it.
+    /// Come again at the next tick: a caller was here.
     Skip,
     /// Drive the connection and try to [`end_ticking`](Attendance::end_ticking).
     Idle,
@@ -111,13 +113,22 @@ impl Attendance {
         });
     }
 
-    /// A caller was here. Whether ticks follow, at which the worker sees what the caller has left undone.
+    /// A caller is here and looks at the input. Whether ticks follow.
     pub(crate) fn touch(&self) -> bool {
-        if self.0.load(Relaxed) & TICKING == 0 {
-            return false;
+        let word = self.0.load(Relaxed);
+        if word & (TICKING | SEEN) == TICKING | SEEN {
+            return true;
         }
+        word & TICKING != 0
+            && self
+                .change(|word| (word & TICKING != 0).then_some(word | SEEN))
+                .is_ok()
+    }
+
+    /// A caller leaves what it has queued to the next tick. Whether one follows.
+    pub(crate) fn leave_to_tick(&self) -> bool {
         // Stored anew even if it is set: so the worker sees what this thread has queued.
-        self.change(|word| (word & TICKING != 0).then_some(word | SEEN))
+        self.change(|word| (word & TICKING != 0).then_some(word | LEFT))
             .is_ok()
     }
 
@@ -134,8 +145,8 @@ impl Attendance {
     /// The worker's clock has ticked.
     pub(crate) fn tick(&self) -> Tick {
         let before = self.change(|word| {
-            if word & SEEN != 0 {
-                Some(word & !SEEN)
+            if word & (SEEN | LEFT) != 0 {
+                Some(word & !(SEEN | LEFT))
             } else if word & ATTENDED != 0 {
                 Some(word & !TICKING)
             } else {
@@ -143,7 +154,7 @@ impl Attendance {
             }
         });
         match before {
-            Ok(word) if word & (SEEN | ATTENDED) == SEEN => Tick::Drive,
+            Ok(word) if word & LEFT != 0 => Tick::Drive,
             Ok(word) if word & SEEN != 0 => Tick::Skip,
             Ok(_) => Tick::Dormant,
             Err(_) => Tick::Idle,
@@ -158,7 +169,7 @@ impl Attendance {
 
     /// Ends the ticking and gives the input back to the worker, if still nobody has come. Only with the baton.
     pub(crate) fn end_ticking(&self) -> bool {
-        self.change(|word| (word & (SEEN | ATTENDED) == 0).then_some(0))
+        self.change(|word| (word & (SEEN | LEFT | ATTENDED) == 0).then_some(0))
             .is_ok()
     }
 }
@@ -193,19 +204,17 @@ mod tests {
     #[test]
     fn ticks_end_when_nobody_comes() {
         let attendance = Attendance::new();
+        let two_ticks = || (attendance.tick(), attendance.tick());
         attendance.take_and_linger();
-        assert_eq!(attendance.tick(), Tick::Drive, "somebody was here");
-        assert!(attendance.touch());
-        assert_eq!(attendance.tick(), Tick::Drive);
-        assert_eq!(attendance.tick(), Tick::Idle);
+        assert_eq!(two_ticks(), (Tick::Skip, Tick::Idle), "somebody was here");
         assert!(attendance.touch());
         assert!(!attendance.end_ticking(), "somebody has come meanwhile");
-        assert_eq!(
-            (attendance.tick(), attendance.tick()),
-            (Tick::Drive, Tick::Idle)
-        );
+        assert_eq!(two_ticks(), (Tick::Skip, Tick::Idle));
+        assert!(attendance.leave_to_tick());
+        assert!(!attendance.end_ticking(), "something was left meanwhile");
+        assert_eq!(two_ticks(), (Tick::Drive, Tick::Idle));
         assert!(attendance.end_ticking() && !attendance.is_taken());
-        assert!(!attendance.touch());
+        assert!(!attendance.touch() && !attendance.leave_to_tick());
     }
 
     #[test]
