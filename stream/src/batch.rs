@@ -1,5 +1,6 @@
 //! Octets that wait to be written.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use uwarp_rdmap::Slot;
@@ -76,6 +77,10 @@ pub struct Batch<H> {
     first: usize,
     /// Octets that wait.
     waiting: usize,
+    /// Octets that wait of each frame, in order; of the first one perhaps not all.
+    frames: VecDeque<usize>,
+    /// Part of the first frame has been written.
+    begun: bool,
 }
 
 impl<H> Default for Batch<H> {
@@ -85,6 +90,8 @@ impl<H> Default for Batch<H> {
             pieces: Vec::new(),
             first: 0,
             waiting: 0,
+            frames: VecDeque::new(),
+            begun: false,
         }
     }
 }
@@ -114,6 +121,19 @@ impl<H> Batch<H> {
         &self.pieces[self.first..]
     }
 
+    /// Octets left of a frame (an FPDU, or a startup frame) of which some have been written; 0 when the octets that
+    /// wait begin with a frame. They always end with one.
+    ///
+    /// A driver whose write stopped inside a frame writes so many octets by themselves, to have the rest begin
+    /// a TCP segment (RFC 5044 s5.1, F29).
+    #[must_use]
+    pub fn frame_rest(&self) -> usize {
+        match self.frames.front() {
+            Some(&rest) if self.begun => rest,
+            _ => 0,
+        }
+    }
+
     /// The octets of a [`Piece::Octets`] of this batch.
     #[must_use]
     pub fn octets(&self, range: Range<usize>) -> &[u8] {
@@ -124,6 +144,7 @@ impl<H> Batch<H> {
     pub fn advance(&mut self, count: usize) {
         let mut left = count.min(self.waiting);
         self.waiting -= left;
+        self.advance_frames(left);
         while left > 0 {
             let piece = &mut self.pieces[self.first];
             let len = piece.len();
@@ -138,6 +159,20 @@ impl<H> Batch<H> {
             self.clear();
         } else if self.first >= WRITTEN_MAX || self.arena_written() >= ARENA_WRITTEN_MAX {
             self.drop_written();
+        }
+    }
+
+    fn advance_frames(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(rest) = self.frames.front_mut()
+        {
+            self.begun = count < *rest;
+            if self.begun {
+                *rest -= count;
+                return;
+            }
+            count -= *rest;
+            self.frames.pop_front();
         }
     }
 
@@ -174,6 +209,13 @@ impl<H> Batch<H> {
         self.pieces.clear();
         self.first = 0;
         self.waiting = 0;
+        self.frames.clear();
+        self.begun = false;
+    }
+
+    /// The last `len` octets that have been pushed are a frame.
+    pub(crate) fn end_frame(&mut self, len: usize) {
+        self.frames.push_back(len);
     }
 
     pub(crate) fn push_octets(&mut self, octets: &[u8]) {
@@ -277,6 +319,29 @@ mod tests {
                 batch.advance(4);
             }
             assert!(batch.arena.len() <= ARENA_WRITTEN_MAX + 44);
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_is_what_a_write_left_of_it() {
+        for cut in 0..=20 {
+            let mut batch = batch();
+            for len in [14, 2, 4] {
+                batch.end_frame(len);
+            }
+            batch.advance(cut);
+            let ends = [0, 14, 16, 20];
+            let next = ends.into_iter().find(|&end| end >= cut);
+            assert_eq!(Some(batch.frame_rest() + cut), next, "{cut}");
+            batch.push_octets(b"gh");
+            batch.end_frame(2);
+            let rest = batch.frame_rest();
+            assert_eq!(Some(rest + cut), next, "{cut}");
+            batch.advance(rest);
+            assert_eq!(batch.frame_rest(), 0, "{cut}");
+            batch.advance(1);
+            batch.clear();
+            assert_eq!(batch.frame_rest(), 0, "{cut}");
         }
     }
 
