@@ -110,7 +110,7 @@ impl Connection {
             return;
         };
         let ended = half.fin == Some(seek.next());
-        if let Some(kind) = seek.partial_frame().filter(|_| ended) {
+        if ended && let Some(kind) = seek.partial_frame() {
             let error = StartupError::Truncated;
             self.refuse(who, kind, error, seek.position(), out);
         }

@@ -62,6 +62,8 @@ pub(crate) struct Seek {
     pub(crate) due: Option<FrameKind>,
     /// How many octets to have before guessing again.
     guess_at: usize,
+    /// In front of this octet of `octets` no frame begins: they are looked at once, however they come.
+    searched: usize,
 }
 
 /// What was found.
@@ -124,6 +126,7 @@ impl Seek {
             basis,
             due: None,
             guess_at: GUESS_MIN,
+            searched: 0,
         }
     }
 
@@ -193,8 +196,8 @@ impl Seek {
 
     /// The startup frame of which there is a beginning, but not all.
     pub(crate) fn partial_frame(&self) -> Option<FrameKind> {
-        let (at, kind) = find_key(&self.octets).filter(|_| !self.is_lost())?;
-        (at == 0).then_some(kind)
+        let start = self.octets.get(..KEY_LEN).filter(|_| !self.is_lost())?;
+        find_key(start).map(|(_, kind)| kind)
     }
 
     /// Sequence number of the octet that is due.
@@ -236,7 +239,7 @@ impl Seek {
         if self.is_lost() {
             return self.guess(last);
         }
-        while let Some((at, kind)) = find_key(&self.octets) {
+        while let Some((at, kind)) = self.next_key() {
             self.discard(at);
             match self.frame(kind) {
                 None => return last.then_some(Found::Nothing),
@@ -333,14 +336,25 @@ impl Seek {
         last.then_some(Found::Nothing)
     }
 
+    /// Where the next frame begins.
+    fn next_key(&mut self) -> Option<(usize, FrameKind)> {
+        let from = self.searched;
+        let found = find_key(&self.octets[from..]).map(|(at, kind)| (from + at, kind));
+        let begun = self.octets.len().saturating_sub(KEY_LEN - 1);
+        self.searched = found.map_or(begun, |(at, _)| at);
+        found
+    }
+
     fn discard(&mut self, octets: usize) {
         self.octets.drain(..octets);
+        self.searched = self.searched.saturating_sub(octets);
         self.sequence = self.sequence.wrapping_add(octets as u32);
         self.before += octets as u64;
     }
 
     /// All that it holds, which it gives away.
     pub(crate) fn rest(&mut self) -> Vec<Piece> {
+        self.searched = 0;
         let mut rest = std::mem::take(&mut self.ahead);
         rest.insert(0, (self.sequence, std::mem::take(&mut self.octets)));
         rest
