@@ -44,11 +44,11 @@ fn send(node: &Node, id: u64) {
 
 /// Sends there and back, so often that both ends' callers are known to come back.
 fn get_used(client: &Node, server: &Node, way: Way) {
+    for id in 0..HABIT {
+        server.socket.post_recv(id, &[]).unwrap();
+    }
     thread::scope(|scope| {
         scope.spawn(|| {
-            for id in 0..HABIT {
-                server.socket.post_recv(id, &[]).unwrap();
-            }
             for id in 0..HABIT {
                 while way.next(server).id != id {}
                 send(server, 1000);
@@ -56,10 +56,6 @@ fn get_used(client: &Node, server: &Node, way: Way) {
         });
         for id in 0..HABIT {
             client.socket.post_recv(id, &[]).unwrap();
-            // The other end may not have posted as many yet, and says so when it has answered.
-            if id == 0 {
-                thread::sleep(Duration::from_millis(20));
-            }
             send(client, 1000);
             while way.next(client).id != id {}
         }
