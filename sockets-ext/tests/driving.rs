@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use common::{LIMIT, Node, contents, eventually, pair, pair_with, remote};
-use uwarp::{Completion, End, PostError, Rights, SendFlags, WaitError};
+use uwarp::{Completion, CompletionQueue, End, PostError, Rights, SendFlags, WaitError};
 
 /// More waits or polls than make a habit.
 const HABIT: u64 = 40;
@@ -188,4 +189,103 @@ fn threads_that_post_and_threads_that_wait_share_a_socket() {
         });
         client.socket.close().unwrap();
     }
+}
+
+#[test]
+fn threads_that_poll_one_full_queue_lose_nothing() {
+    // One of them may be in the midst of taking while the others empty the queue and it fills anew.
+    let (total, queue) = (20_000, CompletionQueue::new(3));
+    let (client, server) = pair_with(
+        |options| options.completion_queue(&queue),
+        |options| options,
+    );
+    let region = server.shared(vec![0; 8], Rights::REMOTE_WRITE);
+    let (local, target) = (client.local(vec![1; 8]), remote(&region));
+    let taken = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let pollers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut mine = Vec::new();
+                while taken.load(Ordering::Relaxed) < total {
+                    match queue.poll_one() {
+                        Some(completion) => {
+                            taken.fetch_add(1, Ordering::Relaxed);
+                            mine.push(completion.id);
+                        }
+                        None => thread::yield_now(),
+                    }
+                }
+                mine
+            })
+        });
+        for id in 0..total {
+            let list = [local.slice(..).unwrap()];
+            while client.socket.post_write(id, &list, target) == Err(PostError::Full) {
+                thread::yield_now();
+            }
+        }
+        let mut done: Vec<_> = (pollers.into_iter())
+            .flat_map(|poller| poller.join().unwrap())
+            .collect();
+        done.sort_unstable();
+        assert_eq!(done, (0..total).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn what_is_accepted_while_the_connection_ends_completes_once() {
+    let mut total = 0;
+    for round in 0..60 {
+        let (client, server) = pair();
+        total += thread::scope(|scope| {
+            let posters = [0, 1].map(|which| {
+                let socket = &client.socket;
+                scope.spawn(move || {
+                    let mut accepted = Vec::new();
+                    for id in (which..).step_by(2) {
+                        // Sends without a receive end the connection, too.
+                        let posted = match (which, round % 3) {
+                            (1, 0) => socket.post_send(id, &[], SendFlags::default()),
+                            _ => socket.post_recv(id, &[]),
+                        };
+                        match posted {
+                            Ok(()) => accepted.push(id),
+                            Err(PostError::Full) => thread::yield_now(),
+                            Err(_) => return accepted,
+                        }
+                    }
+                    accepted
+                })
+            });
+            // Not always at the same time.
+            (0..round * 10).for_each(|_| thread::yield_now());
+            match round % 3 {
+                0 => {}
+                1 => server.socket.abort(),
+                _ => client.socket.abort(),
+            }
+            let mut seen = Vec::new();
+            loop {
+                match client.socket.wait(Some(LIMIT)) {
+                    Ok(completion) => seen.push(completion.id),
+                    Err(WaitError::Over(_)) => break,
+                    Err(error) => panic!("{error:?} after {} completions", seen.len()),
+                }
+            }
+            let mut accepted: Vec<u64> = posters
+                .into_iter()
+                .flat_map(|poster| poster.join().unwrap())
+                .collect();
+            // What was posted by a call that had not returned when the end was told.
+            eventually("the last completions", || {
+                seen.extend(std::iter::from_fn(|| client.socket.poll()).map(|done| done.id));
+                seen.len() == accepted.len()
+            });
+            seen.sort_unstable();
+            accepted.sort_unstable();
+            assert_eq!(seen, accepted);
+            accepted.len()
+        });
+    }
+    assert!(total > 0);
 }
