@@ -99,10 +99,16 @@ mod access;
 pub mod memory;
 #[cfg_attr(
     loom,
-    allow(dead_code, reason = "only the loom tests use the rings then")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the loom tests use the rings then"
+    )
 )]
 mod ring;
 
+#[cfg(not(loom))]
+mod attend;
 #[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]
@@ -127,6 +133,8 @@ mod link;
 mod listener;
 #[cfg(not(loom))]
 mod options;
+#[cfg(not(loom))]
+mod poll;
 #[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
