@@ -355,6 +355,6 @@ fn call(address: SocketAddr, settings: &Settings) -> Outcome<()> {
         }
         say(&ours)?;
     }
-    data.close()?;
-    agreement.close()
+    data.close_after_peer()?;
+    agreement.close_after_peer()
 }
