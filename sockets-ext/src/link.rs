@@ -1,6 +1,6 @@
 //! What a socket's handle and its worker share.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     worker: WorkerHandle,
     intake: Intake<Descriptor>,
     commands: Mutex<Vec<Command>>,
+    /// Requests accepted, or about to be, whose completion has not been shown yet.
+    unshown: AtomicUsize,
     state: Mutex<State>,
     /// Kept beyond the end of the connection.
     established: Mutex<Option<Established>>,
@@ -103,6 +105,7 @@ impl Link {
             worker: parts.worker,
             intake: Intake::new(parts.send_queue as usize, parts.receive_queue as usize),
             commands: Mutex::new(Vec::new()),
+            unshown: AtomicUsize::new(0),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 peer_closed: false,
@@ -132,12 +135,23 @@ impl Link {
             Some(_) => Queue::Sends,
             None => Queue::Receives,
         };
+        // Counted first: the worker may be done with it before this thread goes on.
+        self.unshown.fetch_add(1, Ordering::AcqRel);
         self.intake
             .post(queue, descriptor, self.completions.places())
-            .map_err(|refusal| match refusal {
-                Refusal::Closed => PostError::Closed,
-                Refusal::Full => PostError::Full,
+            .map_err(|refusal| {
+                self.unshown.fetch_sub(1, Ordering::AcqRel);
+                match refusal {
+                    Refusal::Closed => PostError::Closed,
+                    Refusal::Full => PostError::Full,
+                }
             })
+    }
+
+    /// Whether the completion of all that was posted so far can be taken, or has been. What was posted just as the
+    /// connection ended is flushed after the end.
+    pub(crate) fn all_shown(&self) -> bool {
+        self.unshown.load(Ordering::Acquire) == 0
     }
 
     /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
@@ -159,6 +173,10 @@ impl Link {
             self.intake.completed(Queue::Sends);
         }
         self.completions.push(completion);
+        if self.unshown.fetch_sub(1, Ordering::AcqRel) == 1 && self.intake.is_closed() {
+            // Somebody may have taken it already, and wait to be told the end.
+            self.completions.wake();
+        }
     }
 
     pub(crate) fn socket_id(&self) -> SocketId {

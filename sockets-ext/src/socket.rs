@@ -270,8 +270,9 @@ impl Socket {
         self.check_owner().map_err(|()| WaitError::Forked)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // The order matters: what completed before the end is taken before the end is told.
-            let end = self.end();
+            // The order matters: what completed before the end is taken before the end is told. What was posted just
+            // as the connection ended is flushed a little later, and the end is not told before.
+            let end = self.end().filter(|_| self.link.all_shown());
             if let Some(completion) = self.poll() {
                 return Ok(completion);
             }

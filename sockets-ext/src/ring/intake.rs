@@ -140,6 +140,11 @@ impl<T> Intake<T> {
         self.closing.store(true, Release);
     }
 
+    /// Whether everything is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
+    }
+
     /// Everything is refused from now on.
     pub(crate) fn set_closed(&self) {
         self.closed.store(true, Release);
