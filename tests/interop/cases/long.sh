@@ -9,9 +9,12 @@ long_run() {
     limit=$((seconds * 2 + 300)) host_start long "$peer" long --listen "$host_addr:7476" --connect "$guest_addr:7475" \
         --times "$times" --seconds "$seconds"
     guest_start kernel-connects $((seconds * 2 + 300)) "uwarp-verbs -c $host_addr -p 7476 -t $times -s $seconds long"
-    limit=$((seconds * 2 + 300)) host_finish long
-    guest_finish kernel-listens
-    guest_finish kernel-connects
+    # All three shall have their say, whoever fails.
+    local status=0
+    limit=$((seconds * 2 + 300)) host_finish long || status=$?
+    guest_finish kernel-listens || status=$?
+    guest_finish kernel-connects || status=$?
+    return "$status"
 }
 
 check "long: ${INTEROP_LONG_SECONDS:-600} s, ${INTEROP_LONG_CONNECTIONS:-500} connections" \

@@ -27,6 +27,8 @@ void lost(struct link *link, const char *what)
 {
 	if (!link->may_end)
 		fail("%s", what);
+	if (!link->ended)
+		printf("over: %s\n", what);
 	link->ended = true;
 }
 
@@ -285,7 +287,8 @@ void post(struct link *link, uint64_t id, enum ibv_wr_opcode opcode, unsigned fl
 	struct ibv_send_wr wr = {
 		.wr_id = id,
 		.sg_list = &sge,
-		.num_sge = len ? 1 : 0,
+		/* Of a Read without an element siw asks for what an older request had in its place (siw_qp_prepare_tx). */
+		.num_sge = len || opcode == IBV_WR_RDMA_READ ? 1 : 0,
 		.opcode = opcode,
 		.send_flags = flags,
 		.wr.rdma = { .remote_addr = remote, .rkey = rkey },

@@ -81,15 +81,16 @@ void long_run(struct link *link, const struct settings *settings, unsigned times
 		enum ending ending = time % ENDINGS;
 
 		link->keeps_listening = time + 1 < times;
-		link->may_end = link->ended = false;
+		link->may_end = ending > SIW_CLOSES && !is_ours(ending);
+		link->ended = false;
 		link_open(link, settings);
-		link->may_end = ending > SIW_CLOSES;
 		mix(link, &(struct mix_plan){
 				  .count = UINT32_MAX,
 				  .seed = time + settings->listens * 10000,
 				  .seconds = seconds / times,
 				  .leaves = is_ours(ending),
 			  });
+		link->may_end = true;
 		end(link, ending);
 		link_close(link);
 	}

@@ -87,11 +87,12 @@ impl Manner {
             )
             | (Self::UwarpAborts, Ending::Aborted)
             // siw leaves out the Terminate if it is just sending.
-            | (Self::UwarpOffends, Ending::Terminated(_) | Ending::Lost)
+            | (Self::UwarpOffends, Ending::Graceful | Ending::Lost)
             | (Self::SiwDisconnects | Self::SiwDestroys, Ending::Graceful | Ending::Lost)
             // What siw still sends finds no receive, or siw goes in the middle of it.
             | (Self::UwarpClosesAmid, Ending::Fault(_) | Ending::Lost) => true,
-            (Self::SiwOffends, Ending::Fault(fault)) => fault.code().to_string() == "1/1/00",
+            (Self::UwarpOffends, Ending::Terminated(code)) => code.to_string().starts_with("1/1/00"),
+            (Self::SiwOffends, Ending::Fault(fault)) => fault.code().to_string().starts_with("1/1/00"),
             _ => false,
         }
     }
