@@ -135,6 +135,8 @@ struct mix_plan {
 	double seconds;
 	/* Whether this end leaves when the time is over, with all that is under way. */
 	bool leaves;
+	/* Whether the other end does, some time after that. */
+	bool is_left;
 };
 
 /* Random operations of both ends (mix.c). */

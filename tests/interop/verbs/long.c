@@ -76,12 +76,16 @@ static void end(struct link *link, enum ending ending)
 
 void long_run(struct link *link, const struct settings *settings, unsigned times, double seconds)
 {
+	unsigned unexpected = 0;
+
 	alarm((unsigned)seconds * 2 + 300);
+	/* The other end judges how a connection has ended; here it goes on with the next in any case. */
+	link->may_end = true;
 	for (unsigned time = 0; time < times; time++) {
 		enum ending ending = time % ENDINGS;
+		bool is_left = ending > SIW_CLOSES && !is_ours(ending);
 
 		link->keeps_listening = time + 1 < times;
-		link->may_end = ending > SIW_CLOSES && !is_ours(ending);
 		link->ended = false;
 		link_open(link, settings);
 		mix(link, &(struct mix_plan){
@@ -89,10 +93,16 @@ void long_run(struct link *link, const struct settings *settings, unsigned times
 				  .seed = time + settings->listens * 10000,
 				  .seconds = seconds / times,
 				  .leaves = is_ours(ending),
+				  .is_left = is_left,
 			  });
-		link->may_end = true;
-		end(link, ending);
+		if (link->ended && !is_left) {
+			printf("connection %u has ended too early\n", time);
+			unexpected++;
+			await_disconnect(link);
+		} else {
+			end(link, ending);
+		}
 		link_close(link);
 	}
-	printf("%u connections\n", times);
+	printf("%u connections, %u of them ended too early\n", times, unexpected);
 }

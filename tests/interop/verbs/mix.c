@@ -20,6 +20,8 @@ enum {
 	ACK_COUNT = 64,
 	/* Number of completions that are no Read's. */
 	OTHER = SLOTS,
+	/* That of the last message. */
+	LAST,
 };
 
 struct slot {
@@ -33,7 +35,7 @@ struct mix {
 	struct slot slots[SLOTS];
 	uint32_t begun, finished, count, acks;
 	unsigned short random[3];
-	bool told_end, heard_end;
+	bool told_end, told, heard_end;
 };
 
 static void write_head(uint8_t *octets, uint8_t letter, uint32_t number, uint32_t len)
@@ -51,7 +53,8 @@ static void say(struct mix *mix, uint8_t letter, uint32_t number)
 	uint8_t *octets = link->scratch + ACKS + HEAD * (mix->acks++ % ACK_COUNT);
 
 	write_head(octets, letter, number, 0);
-	post(link, OTHER, IBV_WR_SEND, IBV_SEND_SIGNALED, octets, HEAD, link->scratch_mr->lkey, 0, 0);
+	post(link, letter == 'd' ? LAST : OTHER, IBV_WR_SEND, IBV_SEND_SIGNALED, octets, HEAD, link->scratch_mr->lkey,
+	     0, 0);
 }
 
 static uint32_t below(struct mix *mix, uint32_t limit)
@@ -120,8 +123,11 @@ static bool take_work(struct mix *mix)
 		 */
 		if (!mix->told_end)
 			lost(link, ibv_wc_status_str(wc.status));
+		mix->told = true;
 		return true;
 	}
+	if (wc.wr_id == LAST)
+		mix->told = true;
 	if (wc.wr_id < SLOTS) {
 		struct slot *slot = &mix->slots[wc.wr_id];
 		check(link->scratch + wc.wr_id * SLOT, slot->at, slot->len, THEIR_SEED, "Read");
@@ -171,7 +177,8 @@ void mix(struct link *link, const struct mix_plan *plan)
 	struct message message;
 	unsigned idle = 0;
 
-	while (!link->ended && (!mix.told_end || !mix.heard_end)) {
+	/* What has not left yet would be lost if this end closed. */
+	while (!link->ended && (!mix.told || !mix.heard_end)) {
 		bool moved = take_work(&mix);
 		if (poll_message(link, &message)) {
 			hear(&mix, &message);
@@ -180,8 +187,7 @@ void mix(struct link *link, const struct mix_plan *plan)
 		if (now() > until) {
 			if (plan->leaves)
 				return;
-			/* Who waits for the other end to break it goes on until then. */
-			if (!link->may_end && mix.count > mix.begun)
+			if (!plan->is_left && mix.count > mix.begun)
 				mix.count = mix.begun;
 			if (now() > until + PATIENCE)
 				fail("the connection should have ended");

@@ -103,6 +103,8 @@ impl Manner {
 struct Tally {
     ends: BTreeMap<(Manner, &'static str), u32>,
     connections: u32,
+    /// Connections that ended otherwise than they should.
+    unexpected: u32,
     operations: u64,
     octets: u64,
 }
@@ -188,7 +190,12 @@ pub(crate) fn run(settings: &Settings) -> Outcome<()> {
     run.part(&listener, warm..settings.times)?;
     let after = Occupied::now()?;
     run.tell(&before, &after);
-    after.not_grown_from(&before)
+    after.not_grown_from(&before)?;
+    let tally = run.tally.lock().map_err(|_| "a thread has panicked")?;
+    match tally.unexpected {
+        0 => Ok(()),
+        count => Err(format!("{count} connections ended otherwise than they should").into()),
+    }
 }
 
 fn verbs_settings(settings: &Settings) -> VerbsSettings {
@@ -259,16 +266,31 @@ impl Run<'_> {
         };
         let mut operations = 0;
         let outcome = mix::run_until_lost(&mut session, plan, &mut operations);
-        let end = ended(session, manner, outcome, |stats| {
-            self.count(operations, stats);
-        })?;
+        let count = |stats| self.count(operations, stats);
+        let end = match ended(session, manner, outcome, count) {
+            Err(error) if error.is::<Over>() => {
+                return self.unexpected(place, time, manner, &error.to_string());
+            }
+            other => other?,
+        };
         let mut tally = self.tally.lock().map_err(|_| "a thread has panicked")?;
         let name = end.as_ref().map_or("dropped", name);
         *tally.ends.entry((manner, name)).or_default() += 1;
+        drop(tally);
         match end {
-            Some(end) if !manner.allows(&end) => Err(format!("it ended with {end:?}").into()),
+            Some(end) if !manner.allows(&end) => {
+                self.unexpected(place, time, manner, &format!("{end:?}"))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// A connection has not ended in its manner: the run goes on, to fail at its end.
+    fn unexpected(&self, place: Place, time: u32, manner: Manner, end: &str) -> Outcome<()> {
+        println!("connection {time} of {place:?} ({manner:?}) ended unexpectedly: {end}");
+        let mut tally = self.tally.lock().map_err(|_| "a thread has panicked")?;
+        tally.unexpected += 1;
+        Ok(())
     }
 
     fn count(&self, operations: u32, stats: uwarp::Stats) {
