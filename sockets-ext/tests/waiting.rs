@@ -182,3 +182,32 @@ fn waiters_are_woken_by_the_end() {
         }
     });
 }
+
+/// What is posted at the very moment of the end is flushed, and the end is told after that and not before.
+#[test]
+fn the_end_is_told_last_even_if_something_is_posted_meanwhile() {
+    for round in 0..60 {
+        let options = |options: uwarp::Options| options.receive_queue(4096);
+        let (near, far) = pair_with(|options| options, options);
+        let closing = thread::spawn(move || {
+            near.socket.close().unwrap();
+        });
+        let mut posted = 0;
+        let mut taken = 0;
+        loop {
+            match far.socket.post_recv(posted, &[]) {
+                Ok(()) => posted += 1,
+                Err(PostError::Full) => taken += u64::from(far.socket.poll().is_some()),
+                Err(PostError::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+            if far.socket.end().is_some() {
+                break;
+            }
+        }
+        let (rest, end) = far.to_the_end();
+        assert_eq!(end, End::Graceful);
+        assert_eq!(taken + rest.len() as u64, posted, "round {round}");
+        closing.join().unwrap();
+    }
+}

@@ -71,6 +71,8 @@ enum Command {
         #[command(flatten)]
         options: verbs::Settings,
     },
+    /// The other end of the verbs program's long run, in both roles at the same time
+    Long(verbs::LongSettings),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Cmatose { side, options } => cmatose::run(side.place(), &options),
         Command::Perftest { side, options } => perftest::run(side.place(), &options),
         Command::Verbs { side, options } => verbs::run(side.place(), &options),
+        Command::Long(settings) => verbs::run_long(&settings),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

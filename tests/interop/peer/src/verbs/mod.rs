@@ -1,12 +1,15 @@
 //! The other end of the verbs program in `tests/interop/verbs/`, whose comments tell what the two say to each other.
 
 mod cases;
+mod long;
 mod mix;
 mod serve;
 
 use std::time::Duration;
 
 use uwarp::{Domain, Error, Listener, Options, Region, RemoteRegion, Rights, RtrSet, Stag};
+
+pub(crate) use long::{Settings as LongSettings, run as run_long};
 
 use crate::end::{End, Outcome, Place, Receives, listen};
 
@@ -226,7 +229,17 @@ pub(crate) fn run(place: Place, settings: &Settings) -> Outcome<()> {
         };
         match settings.case.as_str() {
             "serve" => serve::serve(session)?,
-            "mix" => mix::run(session, settings.count, settings.seed + u64::from(time))?,
+            "mix" => {
+                let mut session = session;
+                let plan = mix::Plan {
+                    count: settings.count,
+                    seed: settings.seed + u64::from(time),
+                    time: None,
+                    after: mix::After::Finish,
+                };
+                mix::run(&mut session, plan)?;
+                session.end.close()?;
+            }
             name => cases::run(session, name)?,
         }
         // By then everything has its size.
