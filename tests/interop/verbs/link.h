@@ -120,6 +120,9 @@ void link_close(struct link *link);
 void mix(struct link *link, uint32_t count, uint32_t seed);
 /* Serves the other end until it says that it is done (serve.c). */
 void serve(struct link *link);
+/* Serves whatever the negative suite does, for ever; calls whoever plays it, once (target.c). */
+void target(const struct settings *settings);
+void call(const struct settings *settings);
 /* Runs a case by its name (cases.c). */
 void run_case(struct link *link, const char *name);
 

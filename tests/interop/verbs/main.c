@@ -4,6 +4,8 @@
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] serve
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] mix
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] CASE
+ *   uwarp-verbs -l ADDRESS [-p PORT] target
+ *   uwarp-verbs -c ADDRESS [-p PORT] caller
  *
  *   -p PORT      default 7475
  *   -i IRD       Reads that we answer at a time, default 16
@@ -73,6 +75,14 @@ int main(int argc, char **argv)
 	}
 	if (!settings.address || optind + 1 != argc || settings.private_len > 255 || settings.expected_len > 255)
 		fail("see the beginning of main.c for how this is called");
+	if (!strcmp(argv[optind], "target")) {
+		alarm(0);
+		target(&settings);
+	}
+	if (!strcmp(argv[optind], "caller")) {
+		call(&settings);
+		return 0;
+	}
 	for (unsigned time = 0; time < times; time++) {
 		link.keeps_listening = time + 1 < times;
 		link_open(&link, &settings);
