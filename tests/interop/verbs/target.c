@@ -37,8 +37,8 @@ enum {
 	POSTED_LEN = 1024,
 	/* Reads that are answered at a time. */
 	READS = 8,
-	/* Milliseconds for which siw waits for a Request. */
-	STARTUP_MS = 5000,
+	/* Milliseconds for which siw waits for a Reply; for a Request it is half of that. */
+	STARTUP_MS = 10000,
 	/* Milliseconds between looks at what has come. */
 	LOOK_MS = 20,
 	ANY = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,

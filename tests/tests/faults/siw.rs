@@ -65,3 +65,15 @@ fn a_read_that_ought_to_be_refused() {
     assert_eq!(bench.completions[0].status, Status::Success);
     assert!(bench.end().is_none() && bench.hear().is_empty());
 }
+
+/// It does not wait for the end of a message of its own before it terminates. That is told all the same.
+#[test]
+fn a_terminate_amid_an_answer() {
+    let (mut bench, asked) = reading(10);
+    bench.send(&response(&asked, 0, b"half", false));
+    bench.send(&terminate(&[0x11, 0x00, 0x00, 0x00]));
+    assert!(bench.hear().is_empty(), "nothing is answered");
+    assert_eq!(bench.completions[0].status, Status::Flushed);
+    bench.finish();
+    assert_eq!(bench.end(), Some(&End::Terminated(code(1, 1, 0))));
+}
