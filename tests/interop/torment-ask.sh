@@ -2,6 +2,7 @@
 # What `uwarp torment` runs while it is played against the guest: see cases/torment.sh, which sets the variables.
 #
 #   torment-ask.sh profile   writes what the target offers now; boots the guest anew first if its kernel has complained
+#   torment-ask.sh ready     whether the target answers
 #   torment-ask.sh call      makes siw connect to us once, and ends when that connection has
 #   torment-ask.sh restart   boots the guest anew
 #
@@ -21,7 +22,7 @@ complaints() {
     grep -caE "$COMPLAINTS" "$WORK/console.log"
 }
 
-# Boots it, and waits until that has been done. The serial numbers tell one request from the next.
+# Has it booted, and waits until that has been done.
 restart() {
     rm -f "$WORK/rebooted"
     : >"$WORK/reboot"
@@ -42,6 +43,9 @@ case $1 in
             printf '%s\tcomplaint\n' "${TORMENT_CASE-}" >>"$WORK/torment.reboots"
             restart
         fi
+        ask profile
+        ;;
+    ready)
         ask profile
         ;;
     call)

@@ -1,8 +1,8 @@
 /*
  * What `uwarp torment` is played against: a target as torment/PROFILE.md describes it for verbs.
  *
- * It serves connections until it is killed, many at a time, and does nothing of its own accord on any of them. On the
- * port behind that of its connections it answers over plain TCP, a line each time:
+ * It serves connections until it is killed, many at a time, and does nothing of its own accord on any of them but the
+ * favours that the private data of a Request ask for: to read from whoever asks, and to speak first. On the port behind that of its connections it answers over plain TCP, a line each time:
  *
  *   profile            its profile as JSON, with what has been damaged
  *   call ADDRESS PORT  runs this program as a caller, and answers its status when it has ended; it is killed when whoever
@@ -40,7 +40,11 @@ enum {
 	/* Milliseconds for which siw waits for a Reply; for a Request it is half of that. */
 	STARTUP_MS = 10000,
 	/* Milliseconds between looks at what has come. */
-	LOOK_MS = 20,
+	LOOK_MS = 10,
+	/* Favours by their numbers; octets that are read as one. */
+	FAVOUR_READ = 2,
+	FAVOUR_TALK_FIRST = 7,
+	SINK_LEN = 64,
 	ANY = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
 };
 
@@ -76,8 +80,8 @@ struct conn {
 static struct conn conns[CONNS];
 static unsigned long served;
 static struct ibv_pd *domain, *other_domain;
-static uint8_t *inbox;
-static struct ibv_mr *inbox_mr;
+static uint8_t *inbox, *outbox, *sinks;
+static struct ibv_mr *inbox_mr, *outbox_mr, *sinks_mr;
 /* Held by whoever looks at regions or connections. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -118,8 +122,12 @@ static void offer_regions(struct ibv_context *device)
 	}
 	inbox = pages(POSTED * POSTED_LEN);
 	inbox_mr = ibv_reg_mr(domain, inbox, POSTED * POSTED_LEN, IBV_ACCESS_LOCAL_WRITE);
-	if (!inbox_mr)
-		fail("cannot register the inbox");
+	outbox = pages(CONNS * SINK_LEN);
+	outbox_mr = ibv_reg_mr(domain, outbox, CONNS * SINK_LEN, IBV_ACCESS_LOCAL_WRITE);
+	sinks = pages(CONNS * SINK_LEN);
+	sinks_mr = ibv_reg_mr(domain, sinks, CONNS * SINK_LEN, ANY);
+	if (!inbox_mr || !outbox_mr || !sinks_mr)
+		fail("cannot register what is sent and received");
 }
 
 /* What a message has invalidated is registered anew. */
@@ -135,13 +143,67 @@ static void renew(uint32_t stag)
 	}
 }
 
+static uint32_t crc32c(const uint8_t *octets, size_t len)
+{
+	uint32_t crc = 0xffffffff;
+
+	for (size_t at = 0; at < len; at++) {
+		crc ^= octets[at];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
+/* Whatever cannot be posted was asked for in vain. */
+static void speak(struct conn *conn, enum ibv_wr_opcode opcode, uint8_t *octets, uint32_t len, uint32_t lkey)
+{
+	struct ibv_sge sge = { .addr = (uintptr_t)octets, .length = len, .lkey = lkey };
+	struct ibv_send_wr wr = { .sg_list = &sge, .num_sge = 1, .opcode = opcode, .send_flags = IBV_SEND_SIGNALED };
+	struct ibv_send_wr *bad;
+
+	if (opcode == IBV_WR_RDMA_READ) {
+		wr.wr.rdma.rkey = 0x0c0ffee0;
+		wr.wr.rdma.remote_addr = 0x7000000000000100;
+	}
+	ibv_post_send(conn->id->qp, &wr, &bad);
+}
+
+/* What was read is told. */
+static void tell_read(struct conn *conn)
+{
+	size_t place = (size_t)(conn - conns) * SINK_LEN;
+	uint32_t words[3] = { htonl(SINK_LEN), 0, htonl(crc32c(sinks + place, SINK_LEN)) };
+
+	memset(outbox + place, 0, SINK_LEN);
+	outbox[place] = 'd';
+	memcpy(outbox + place + 4, words, sizeof(words));
+	speak(conn, IBV_WR_SEND, outbox + place, 16, outbox_mr->lkey);
+}
+
+static void do_favour(struct conn *conn, uint8_t favour)
+{
+	size_t place = (size_t)(conn - conns) * SINK_LEN;
+
+	if (favour == FAVOUR_READ) {
+		speak(conn, IBV_WR_RDMA_READ, sinks + place, SINK_LEN, sinks_mr->lkey);
+	} else if (favour == FAVOUR_TALK_FIRST) {
+		memcpy(outbox + place, "may I?", 6);
+		speak(conn, IBV_WR_SEND, outbox + place, 6, outbox_mr->lkey);
+	}
+}
+
 static void take_completions(struct conn *conn)
 {
 	struct ibv_wc wc;
 
 	while (conn->cq && ibv_poll_cq(conn->cq, 1, &wc) > 0) {
-		if (wc.status == IBV_WC_SUCCESS && (wc.wc_flags & IBV_WC_WITH_INV))
+		if (wc.status != IBV_WC_SUCCESS)
+			continue;
+		if (wc.wc_flags & IBV_WC_WITH_INV)
 			renew(wc.invalidated_rkey);
+		if (wc.opcode == IBV_WC_RDMA_READ)
+			tell_read(conn);
 	}
 }
 
@@ -187,7 +249,7 @@ static bool post_receives(struct rdma_cm_id *id)
 }
 
 /* Accepts; whatever fails ends this connection only. */
-static void admit(struct rdma_cm_id *id)
+static void admit(struct rdma_cm_id *id, uint8_t favour)
 {
 	struct conn *conn = place_for_conn();
 	struct rdma_conn_param param = { .responder_resources = READS, .initiator_depth = READS };
@@ -202,20 +264,31 @@ static void admit(struct rdma_cm_id *id)
 	struct ibv_qp_init_attr attr = {
 		.send_cq = conn->cq,
 		.recv_cq = conn->cq,
-		.cap = { .max_send_wr = 1, .max_recv_wr = POSTED, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = 4, .max_recv_wr = POSTED, .max_send_sge = 1, .max_recv_sge = 1 },
 		.qp_type = IBV_QPT_RC,
 	};
 	if (rdma_create_qp(id, domain, &attr) || !post_receives(id) || rdma_accept(id, &param)) {
 		printf("connection %lu: %s\n", conn->number, strerror(errno));
 		drop(conn);
+		return;
 	}
+	do_favour(conn, favour);
 }
 
-static void handle(enum rdma_cm_event_type type, struct rdma_cm_id *id)
+/* The favour that a Request asks for, or 0. */
+static uint8_t favour_of(const struct rdma_conn_param *param)
+{
+	const uint8_t *octets = param->private_data;
+	bool asks = octets && param->private_data_len >= 12 && !memcmp(octets, "uwTM\2", 5);
+
+	return asks ? octets[5] : 0;
+}
+
+static void handle(enum rdma_cm_event_type type, struct rdma_cm_id *id, uint8_t favour)
 {
 	switch (type) {
 	case RDMA_CM_EVENT_CONNECT_REQUEST:
-		admit(id);
+		admit(id, favour);
 		break;
 	case RDMA_CM_EVENT_ESTABLISHED:
 	case RDMA_CM_EVENT_TIMEWAIT_EXIT:
@@ -251,8 +324,9 @@ static void tell_profile(FILE *to)
 	for (int index = 0; index < KINDS; index++)
 		fprintf(to, "%s\"%s\": {\"stag\": %u, \"to\": %llu, \"len\": %u}", index ? ", " : "", regions[index].kind,
 			regions[index].stag, (unsigned long long)(uintptr_t)regions[index].octets, regions[index].len);
-	fprintf(to, "}, \"receives\": %d, \"receive_len\": %d, \"ird\": %d, \"startup_timeout_ms\": %d, \"damage\": [",
-		POSTED, POSTED_LEN, READS, STARTUP_MS);
+	fprintf(to, "}, \"receives\": %d, \"receive_len\": %d, \"ird\": %d, \"startup_timeout_ms\": %d, ", POSTED,
+		POSTED_LEN, READS, STARTUP_MS);
+	fprintf(to, "\"favours\": [\"read\", \"talk-first\"], \"damage\": [");
 	for (int index = 0; index < KINDS; index++) {
 		if (!regions[index].watched || !changed(&regions[index], (uint32_t)index))
 			continue;
@@ -358,14 +432,23 @@ void target(const struct settings *settings)
 		fail("cannot listen: %s", strerror(errno));
 	start_answering(info->ai_src_addr);
 	printf("listening\n");
-	while (!rdma_get_cm_event(events, &event)) {
-		enum rdma_cm_event_type type = event->event;
-		struct rdma_cm_id *id = event->id;
-		if (event->status)
-			printf("%s: %d\n", rdma_event_str(type), event->status);
-		rdma_ack_cm_event(event);
+	while (true) {
+		struct pollfd ready = { .fd = events->fd, .events = POLLIN };
+		int due = poll(&ready, 1, LOOK_MS);
+		if (due == 1 && rdma_get_cm_event(events, &event))
+			break;
 		pthread_mutex_lock(&lock);
-		handle(type, id);
+		if (due == 1) {
+			enum rdma_cm_event_type type = event->event;
+			struct rdma_cm_id *id = event->id;
+			uint8_t favour = type == RDMA_CM_EVENT_CONNECT_REQUEST ? favour_of(&event->param.conn) : 0;
+			if (event->status)
+				printf("%s: %d\n", rdma_event_str(type), event->status);
+			rdma_ack_cm_event(event);
+			handle(type, id, favour);
+		}
+		for (int index = 0; index < CONNS; index++)
+			take_completions(&conns[index]);
 		pthread_mutex_unlock(&lock);
 	}
 	fail("no event: %s", strerror(errno));
