@@ -115,9 +115,9 @@ guest_listens() {
 }
 
 # Kernel messages that nobody wants to see.
+readonly complaint_pattern='WARNING:|BUG:|Oops|general protection|Call Trace|refcount_t|KASAN|stall|blocked for more than|hung task'
 kernel_complaints() {
-    grep -aE 'WARNING:|BUG:|Oops|general protection|Call Trace|refcount_t|KASAN|stall|blocked for more than|hung task' \
-        "$work/console.log" || true
+    grep -aE "$complaint_pattern" "$work/console.log" || true
 }
 
 passed=0

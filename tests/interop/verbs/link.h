@@ -145,6 +145,9 @@ void mix(struct link *link, const struct mix_plan *plan);
 void long_run(struct link *link, const struct settings *settings, unsigned times, double seconds);
 /* Serves the other end until it says that it is done (serve.c). */
 void serve(struct link *link);
+/* Serves whatever the negative suite does, for ever; calls whoever plays it, once (target.c). */
+void target(const struct settings *settings);
+void call(const struct settings *settings);
 /* Runs a case by its name (cases.c). */
 void run_case(struct link *link, const char *name);
 

@@ -5,6 +5,8 @@
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] mix
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] long
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] CASE
+ *   uwarp-verbs -l ADDRESS [-p PORT] target
+ *   uwarp-verbs -c ADDRESS [-p PORT] caller
  *
  *   -p PORT      default 7475
  *   -i IRD       Reads that we answer at a time, default 16
@@ -81,6 +83,14 @@ int main(int argc, char **argv)
 		fail("see the beginning of main.c for how this is called");
 	if (!strcmp(argv[optind], "long")) {
 		long_run(&link, &settings, times, seconds);
+		return 0;
+	}
+	if (!strcmp(argv[optind], "target")) {
+		alarm(0);
+		target(&settings);
+	}
+	if (!strcmp(argv[optind], "caller")) {
+		call(&settings);
 		return 0;
 	}
 	for (unsigned time = 0; time < times; time++) {
