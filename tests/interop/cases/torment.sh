@@ -92,7 +92,7 @@ torment_all() {
     [[ ${#only_groups[@]} -gt 0 ]] || return 0
     [[ -n ${INTEROP_TORMENT_ALL-} ]] || while read -r name _; do
         skip+=(--skip "$name")
-    done < <(grep -E '^[^#]* gone$' "$torment_expected")
+    done < <(grep -E '^[^#]*[ |]gone$' "$torment_expected")
     # Those that wait for siw's own patience to end.
     [[ -z $short ]] || skip+=(--skip /silence --skip request/trickle --skip pd-length-too-long --skip rtr/missing)
     if ! torment "${only_groups[@]}" "${skip[@]}"; then
