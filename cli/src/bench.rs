@@ -5,6 +5,7 @@ mod plot;
 mod rdma;
 mod report;
 mod results;
+mod scenes;
 mod targets;
 mod task;
 mod tcp;
@@ -57,33 +58,65 @@ impl Contestant {
     }
 }
 
+/// How long all rounds together take, about, unless the command line says otherwise.
+const SECONDS: u64 = 30;
+const FULL_SECONDS: u64 = 600;
+
+/// The effort of the second round that does not count, in percent.
+const PILOT: u32 = 5;
+
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     // Before there is any other thread.
     let mut meter = Meter::new();
     let mut peer = Peer::start()?;
-    let mut plan = task::plan(args.effort);
-    plan.retain(|task| args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)));
+    let plan = |effort| {
+        let mut plan = task::plan(effort, args.full);
+        plan.retain(|task| args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)));
+        plan
+    };
+    let budget = Duration::from_secs(
+        args.seconds
+            .map_or_else(|| if args.full { FULL_SECONDS } else { SECONDS }, u64::from),
+    );
+    let begun = Instant::now();
     let (mut results, mut others) = (Results::default(), Others::new());
     let mut order = Contestant::ALL;
-    for number in 0..args.rounds {
-        for task in &plan {
-            turns(&mut peer, &mut meter, order, task, &mut results)?;
+    let mut round = |plan: &[Task], order, results: &mut Results| {
+        let begun = Instant::now();
+        for task in plan {
+            turns(&mut peer, &mut meter, order, task, results)?;
         }
-        if args.others {
+        Ok::<_, Failure>(begun.elapsed())
+    };
+    // Two short rounds that do not count tell how long the others may be.
+    let pilots = [1, PILOT].map(|effort| round(&plan(effort), order, &mut Results::default()));
+    let [least, more] = pilots;
+    let (least, more) = (least?, more?);
+    let left = budget.saturating_sub(begun.elapsed()) / (args.rounds + 2);
+    let each = more.saturating_sub(least) / (PILOT - 1);
+    let effort = left.saturating_sub(least).as_secs_f64() / each.as_secs_f64().max(1e-6);
+    let effort = (effort as u32).clamp(1, 100);
+    let tasks = plan(effort);
+    let mut rounds = 0;
+    while rounds < args.rounds && (rounds == 0 || begun.elapsed() < budget) {
+        round(&tasks, order, &mut results)?;
+        if args.others || args.full {
             others.round();
         }
         // Nobody is always the first.
         order.rotate_left(1);
-        tracing::debug!(number, "round");
+        rounds += 1;
+        tracing::debug!(rounds, effort, "round");
     }
-    for task in &plan {
-        let task = Task {
+    let counted: Vec<_> = (plan(effort.min(PILOT)).into_iter())
+        .map(|task| Task {
             counted: true,
-            ..*task
-        };
-        turns(&mut peer, &mut meter, order, &task, &mut results)?;
-    }
+            ..task
+        })
+        .collect();
+    round(&counted, order, &mut results)?;
     peer.finish()?;
+    let scenes = scenes::run(args.full);
     if let Some(path) = &args.plot {
         std::fs::write(path, plot::svg(&results)).map_err(|error| {
             let what = format!("cannot write {}", path.display());
@@ -94,12 +127,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if args.json {
         say(format_args!(
             "{}",
-            report::json(args.rounds, &results, &others)
+            report::json(rounds, &results, &others, &scenes)
         ))
     } else {
         say(format_args!(
             "{}",
-            report::text(args.rounds, &results, &others)
+            report::text(rounds, &results, &others, &scenes)
         ))
     }
 }
@@ -113,16 +146,16 @@ fn turns(
     results: &mut Results,
 ) -> Result<(), Failure> {
     for contestant in order {
-        let task = match contestant {
+        let part = match contestant {
             Contestant::Tcp => task.plain(),
             _ => *task,
         };
-        let (time, used) = lead(peer, meter, contestant, &task).map_err(|error| {
+        let (time, used) = lead(peer, meter, contestant, &part).map_err(|error| {
             let what = format!("{task:?} {} failed", contestant.name());
             Failure::new(what, error, "look at what happened to the second process")
         })?;
         let used = used.plus(peer.usage()?);
-        results.add(contestant, &task, time, used);
+        results.add(contestant, task, time, used);
     }
     Ok(())
 }

@@ -59,12 +59,8 @@ fn place(value: f64, (least, most): (f64, f64)) -> f64 {
 
 impl Panel {
     fn points(&self, results: &Results, contestant: Contestant) -> Vec<(f64, f64)> {
-        let kind = match contestant {
-            Contestant::Tcp => self.kind.plain(),
-            _ => self.kind,
-        };
-        let ours =
-            |key: &Key| (key.contestant, key.kind, key.busy) == (contestant, kind, self.busy);
+        let wanted = (contestant, self.kind, self.busy);
+        let ours = |key: &Key| (key.contestant, key.kind, key.busy) == wanted;
         (results.summaries().iter())
             .filter(|summary| ours(&summary.key))
             .map(|summary| (f64::from(summary.key.size), (self.value)(summary)))
@@ -158,10 +154,6 @@ mod tests {
         for contestant in Contestant::ALL {
             for size in [8, 64, 4096] {
                 let task = Task::new(Kind::Write, false, size, 100);
-                let task = match contestant {
-                    Contestant::Tcp => task.plain(),
-                    _ => task,
-                };
                 let time = Duration::from_millis(100);
                 results.add(contestant, &task, time, Usage::default());
             }

@@ -6,34 +6,45 @@ use serde::Serialize;
 
 use super::Contestant;
 use super::results::{Key, Results, Summary};
+use super::scenes::Scenes;
 use super::targets::{Verdict, verdicts};
 use super::task::Kind;
-use super::tools::Other;
+use super::tools::{self, Other};
 use crate::units;
 
 /// Everything, for programs.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Report<'a> {
     rounds: u32,
     measurements: Vec<Summary>,
     targets: Vec<Verdict>,
-    other_libraries: Vec<Other>,
+    other_libraries: &'a [Other],
+    scenes: &'a Scenes,
 }
 
-pub(super) fn json(rounds: u32, results: &Results, others: &[Other]) -> String {
+fn all_verdicts(results: &Results, others: &[Other], scenes: &Scenes) -> Vec<Verdict> {
+    let mut all = verdicts(results);
+    all.extend(tools::verdicts(others, results));
+    all.extend(scenes.verdicts());
+    all
+}
+
+pub(super) fn json(rounds: u32, results: &Results, others: &[Other], scenes: &Scenes) -> String {
     let report = Report {
         rounds,
         measurements: results.summaries(),
-        targets: verdicts(results),
-        other_libraries: others.to_vec(),
+        targets: all_verdicts(results, others, scenes),
+        other_libraries: others,
+        scenes,
     };
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-pub(super) fn text(rounds: u32, results: &Results, others: &[Other]) -> String {
+pub(super) fn text(rounds: u32, results: &Results, others: &[Other], scenes: &Scenes) -> String {
     let mut out = format!(
-        "medians of {rounds} rounds, in brackets the fastest and the slowest; the last columns are for an operation, both \
-         ends together\n"
+        "Medians of {rounds} rounds, in brackets the fastest and the slowest. The ratio is that to plain TCP in the same \
+         round, its\nmedian. The columns behind it are for one operation (of a ping-pong: there and back), both ends \
+         together:\nprocessor time, context switches, system calls, allocations.\n"
     );
     for (kind, busy) in [
         (Kind::Write, false),
@@ -45,20 +56,25 @@ pub(super) fn text(rounds: u32, results: &Results, others: &[Other]) -> String {
     ] {
         curve(&mut out, results, kind, busy);
     }
-    let _ = writeln!(out, "\nratios that are aimed at");
-    for verdict in verdicts(results) {
+    out.push_str(&scenes.text());
+    let _ = writeln!(
+        out,
+        "\nRatios that are aimed at: median of the rounds, least and greatest"
+    );
+    for verdict in all_verdicts(results, others, scenes) {
         let sign = if verdict.larger_is_better { ">=" } else { "<=" };
         let _ = writeln!(
             out,
-            "  {:66}{:9}{:7.2} {sign} {:5.2} {}",
+            "  {:66}{:12}{:7.2} {:17} {sign} {:5.2}  {}",
             verdict.what,
             verdict.contestant.name(),
             verdict.ratio,
+            format!("[{:.2} .. {:.2}]", verdict.least, verdict.greatest),
             verdict.target,
-            if verdict.reached { "" } else { "missed" }
+            if verdict.reached { "met" } else { "missed" }
         );
     }
-    let _ = write!(out, "\nother libraries over TCP, in the same run");
+    let _ = write!(out, "\nOther libraries over TCP, in the same rounds");
     for other in others {
         let _ = write!(out, "\n  {}", other.line(results));
     }
@@ -93,28 +109,24 @@ fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
     for size in sizes {
         let tcp = Key {
             contestant: Contestant::Tcp,
-            kind: kind.plain(),
+            kind,
             busy,
             size,
         };
-        let base = results.summary(tcp);
         for contestant in Contestant::ALL {
-            let key = match contestant {
-                Contestant::Tcp => tcp,
-                _ => Key {
-                    contestant,
-                    kind,
-                    ..tcp
-                },
-            };
+            let key = Key { contestant, ..tcp };
             if let Some(summary) = results.summary(key) {
-                line(out, &summary, base.as_ref());
+                let ratio = results.time_ratio(key, tcp).map_or(f64::NAN, |time| {
+                    let ratio = if kind.is_ping() { time } else { time.inverse() };
+                    ratio.median
+                });
+                line(out, &summary, ratio);
             }
         }
     }
 }
 
-fn line(out: &mut String, summary: &Summary, base: Option<&Summary>) {
+fn line(out: &mut String, summary: &Summary, ratio: f64) {
     let key = summary.key;
     let latency = key.kind.is_ping();
     let value = |us: f64| {
@@ -126,13 +138,6 @@ fn line(out: &mut String, summary: &Summary, base: Option<&Summary>) {
             format!("{:.2} GB/s", f64::from(key.size) / us / 1e3)
         }
     };
-    let ratio = base.map_or(f64::NAN, |base| {
-        if latency {
-            summary.us / base.us
-        } else {
-            base.us / summary.us
-        }
-    });
     let spread = format!("[{} .. {}]", value(summary.us_min), value(summary.us_max));
     let calls =
         (summary.system_calls).map_or_else(|| "?".to_owned(), |calls| format!("{calls:.2}"));
@@ -163,10 +168,6 @@ mod tests {
         let mut results = Results::default();
         for contestant in Contestant::ALL {
             let task = Task::new(Kind::Write, false, 64, 100);
-            let task = match contestant {
-                Contestant::Tcp => task.plain(),
-                _ => task,
-            };
             let time = Duration::from_millis(100);
             results.add(contestant, &task, time, Usage::default());
         }
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn each_contestant_has_a_line() {
-        let text = text(1, &results(), &[]);
+        let text = text(1, &results(), &[], &Scenes::default());
         for name in Contestant::ALL.map(Contestant::name) {
             let lines = text.lines().filter(|line| line.contains("64 octets"));
             assert!(
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn programs_get_everything() {
-        let json = json(1, &results(), &[]);
+        let json = json(1, &results(), &[], &Scenes::default());
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let measurements = json["measurements"].as_array().unwrap();
         assert_eq!(measurements.len(), 3);

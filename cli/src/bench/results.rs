@@ -9,7 +9,7 @@ use super::Contestant;
 use super::task::{Kind, Task};
 use super::usage::Usage;
 
-/// What one contestant was measured doing.
+/// What one contestant was measured doing. Plain TCP is measured next to each kind of operation anew, and has that kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub(super) struct Key {
     pub(super) contestant: Contestant,
@@ -54,6 +54,33 @@ pub(super) struct Summary {
     pub(super) allocations: f64,
     /// Of both ends; absent where the kernel does not let us count.
     pub(super) system_calls: Option<f64>,
+}
+
+/// A median and its surroundings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) least: f64,
+    pub(super) greatest: f64,
+}
+
+impl Spread {
+    pub(super) fn of(values: &[f64]) -> Option<Self> {
+        Some(Self {
+            median: median(values)?,
+            least: values.iter().copied().reduce(f64::min)?,
+            greatest: values.iter().copied().reduce(f64::max)?,
+        })
+    }
+
+    /// The same of one divided by the values.
+    pub(super) fn inverse(self) -> Self {
+        Self {
+            median: 1.0 / self.median,
+            least: 1.0 / self.greatest,
+            greatest: 1.0 / self.least,
+        }
+    }
 }
 
 /// All measurements.
@@ -103,6 +130,25 @@ impl Results {
             allocations: median(&samples.allocations)?,
             system_calls: samples.calls,
         })
+    }
+
+    /// The time for an operation divided by that of `base` in the same round: the median of the rounds, the least and
+    /// the greatest.
+    pub(super) fn time_ratio(&self, key: Key, base: Key) -> Option<Spread> {
+        self.ratio(key, base, |samples| &samples.seconds)
+    }
+
+    /// The same of the processor time of both ends.
+    pub(super) fn cpu_ratio(&self, key: Key, base: Key) -> Option<Spread> {
+        self.ratio(key, base, |samples| &samples.cpu)
+    }
+
+    fn ratio(&self, key: Key, base: Key, of: fn(&Samples) -> &Vec<f64>) -> Option<Spread> {
+        let (ours, theirs) = (of(self.0.get(&key)?), of(self.0.get(&base)?));
+        let ratios: Vec<f64> = (ours.iter().zip(theirs))
+            .map(|(ours, theirs)| ours / theirs)
+            .collect();
+        Spread::of(&ratios)
     }
 
     pub(super) fn summaries(&self) -> Vec<Summary> {

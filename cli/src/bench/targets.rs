@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Contestant;
-use super::results::{Key, Results, Summary};
+use super::results::{Key, Results, Spread};
 use super::task::Kind;
 
 /// What is compared.
@@ -18,14 +18,6 @@ enum Measure {
 }
 
 impl Measure {
-    fn of(self, summary: &Summary) -> f64 {
-        match self {
-            Self::Throughput => summary.octets_per_second,
-            Self::Latency => summary.us,
-            Self::Cpu => summary.cpu_seconds_per_gb,
-        }
-    }
-
     const fn larger_is_better(self) -> bool {
         matches!(self, Self::Throughput)
     }
@@ -109,11 +101,40 @@ const TARGETS: [Target; 15] = [
 pub(super) struct Verdict {
     pub(super) what: String,
     pub(super) contestant: Contestant,
+    /// The median of the rounds, the least and the greatest.
     pub(super) ratio: f64,
+    pub(super) least: f64,
+    pub(super) greatest: f64,
     /// The least that the ratio should be, or the most.
     pub(super) target: f64,
     pub(super) larger_is_better: bool,
     pub(super) reached: bool,
+}
+
+impl Verdict {
+    pub(super) fn new(
+        what: String,
+        contestant: Contestant,
+        spread: Spread,
+        target: f64,
+        larger_is_better: bool,
+    ) -> Self {
+        let ratio = spread.median;
+        Self {
+            what,
+            contestant,
+            ratio,
+            least: spread.least,
+            greatest: spread.greatest,
+            target,
+            larger_is_better,
+            reached: if larger_is_better {
+                ratio >= target
+            } else {
+                ratio <= target
+            },
+        }
+    }
 }
 
 /// The targets whose measurements are there.
@@ -133,30 +154,26 @@ pub(super) fn verdicts(results: &Results) -> Vec<Verdict> {
         } else {
             Key {
                 contestant: Contestant::Tcp,
-                kind: target.kind.plain(),
                 ..key
             }
         };
-        let ours = target.measure.of(&results.summary(key)?);
-        let theirs = target.measure.of(&results.summary(base)?);
-        let ratio = ours / theirs;
+        let spread = match target.measure {
+            Measure::Throughput => results.time_ratio(key, base)?.inverse(),
+            Measure::Latency => results.time_ratio(key, base)?,
+            Measure::Cpu => results.cpu_ratio(key, base)?,
+        };
         let aim = match contestant {
             Contestant::NoCrc => target.no_crc,
             _ => target.crc,
         };
         let larger_is_better = target.measure.larger_is_better();
-        Some(Verdict {
-            what: describe(target),
+        Some(Verdict::new(
+            describe(target),
             contestant,
-            ratio,
-            target: aim,
+            spread,
+            aim,
             larger_is_better,
-            reached: if larger_is_better {
-                ratio >= aim
-            } else {
-                ratio <= aim
-            },
-        })
+        ))
     };
     (TARGETS.iter())
         .flat_map(|target| {
@@ -205,10 +222,10 @@ mod tests {
             let time = Duration::from_millis(millis);
             results.add(contestant, &task, time, Usage::default());
         };
-        add(Contestant::Tcp, Kind::Stream, false, 900);
+        add(Contestant::Tcp, Kind::Write, false, 900);
         add(Contestant::Crc, Kind::Write, false, 100);
         add(Contestant::NoCrc, Kind::Write, false, 100);
-        add(Contestant::Tcp, Kind::Ping, true, 100);
+        add(Contestant::Tcp, Kind::SendPing, true, 100);
         add(Contestant::Crc, Kind::SendPing, true, 117);
         add(Contestant::NoCrc, Kind::SendPing, true, 117);
         let verdicts = verdicts(&results);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the operations are. Plain TCP does the last two as RDMA does the first of each kind.
+/// What the operations are. The last two are what plain TCP does in comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
@@ -126,11 +126,15 @@ const SIZES: [u32; 11] = [
     8 << 20,
 ];
 
-/// All that is measured.
-pub(super) fn plan(effort: u32) -> Vec<Task> {
+/// The sizes that are aimed at, and the ends of the curves.
+const FEW_SIZES: [u32; 6] = [8, 64, 4 << 10, 64 << 10, 1 << 20, 8 << 20];
+
+/// All that is measured; fewer sizes unless it is to be `full`.
+pub(super) fn plan(effort: u32, full: bool) -> Vec<Task> {
     let mut tasks = Vec::new();
     let mut add = |kind, busy, size| tasks.push(Task::new(kind, busy, size, effort));
-    for size in SIZES {
+    let sizes: &[u32] = if full { &SIZES } else { &FEW_SIZES };
+    for &size in sizes {
         add(Kind::Write, false, size);
         add(Kind::SendPing, false, size);
         add(Kind::SendPing, true, size);
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_task_fits_into_private_data_and_comes_back() {
-        for task in plan(100) {
+        for task in plan(100, true) {
             let octets = task.encode();
             assert!(octets.len() < 400, "{}", octets.len());
             assert_eq!(Task::decode(&octets), Some(task));
@@ -163,14 +167,14 @@ mod tests {
 
     #[test]
     fn every_task_has_operations_and_a_warm_up() {
-        for task in plan(1) {
+        for task in plan(1, false) {
             assert!(task.count >= 4 && task.warm_up() >= 1, "{task:?}");
         }
     }
 
     #[test]
     fn no_task_is_there_twice() {
-        let tasks = plan(100);
+        let tasks = plan(100, true);
         for (at, task) in tasks.iter().enumerate() {
             assert!(!tasks[..at].contains(task), "{task:?}");
         }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Contestant;
-use super::results::{Key, Results, median};
+use super::results::{Key, Results, Spread, median};
+use super::targets::Verdict;
 use super::task::Kind;
 use crate::units;
 
@@ -32,6 +33,8 @@ struct Test {
 enum Tool {
     Ucx,
     Libfabric,
+    /// Of the same library, but hardly ever packaged.
+    Fabtests,
 }
 
 const fn ucx(name: &'static str, kind: Kind, size: u32, count: u32) -> Test {
@@ -54,18 +57,33 @@ const fn libfabric(size: u32, count: u32) -> Test {
     }
 }
 
-const TESTS: [Test; 11] = [
+const fn fabtests(size: u32, count: u32) -> Test {
+    Test {
+        tool: Tool::Fabtests,
+        name: "RMA write",
+        kind: Kind::Write,
+        size,
+        count,
+    }
+}
+
+const TESTS: [Test; 16] = [
     ucx("ucp_put_bw", Kind::Write, 64, 100_000),
     ucx("ucp_am_bw", Kind::Write, 64, 100_000),
     ucx("ucp_put_bw", Kind::Write, 4 << 10, 20_000),
     ucx("ucp_am_bw", Kind::Write, 4 << 10, 20_000),
     ucx("ucp_put_bw", Kind::Write, 64 << 10, 2_000),
     ucx("ucp_am_bw", Kind::Write, 64 << 10, 2_000),
+    ucx("ucp_put_bw", Kind::Write, 1 << 20, 50),
     ucx("ucp_am_bw", Kind::Write, 1 << 20, 200),
     ucx("ucp_am_lat", Kind::SendPing, 64, 10_000),
     libfabric(64, 10_000),
     libfabric(64 << 10, 1_000),
     libfabric(1 << 20, 100),
+    fabtests(64, 100_000),
+    fabtests(4 << 10, 20_000),
+    fabtests(64 << 10, 5_000),
+    fabtests(1 << 20, 500),
 ];
 
 /// What one of their measurements came to.
@@ -91,7 +109,7 @@ impl Other {
             units::size(self.size.into())
         );
         let Some(us) = median(&self.us) else {
-            let missing = self.missing.as_deref().unwrap_or("not measured");
+            let missing = (self.missing.as_deref()).unwrap_or("not measured: that takes --others");
             return format!("{name:44}{missing}");
         };
         let ours = |contestant| {
@@ -122,6 +140,50 @@ impl Other {
     }
 }
 
+/// What is aimed at next to the better of a library's ways to stream: size, with CRC, without.
+const STREAMS: [(&str, u32, f64, f64); 8] = [
+    ("UCX", 1 << 20, 0.75, 1.0),
+    ("UCX", 64 << 10, 1.1, 1.3),
+    ("UCX", 4 << 10, 2.5, 3.0),
+    ("UCX", 64, 3.5, 4.5),
+    ("libfabric", 1 << 20, 0.75, 1.0),
+    ("libfabric", 64 << 10, 0.75, 1.0),
+    ("libfabric", 4 << 10, 2.5, 3.0),
+    ("libfabric", 64, 7.0, 8.0),
+];
+
+/// The targets whose measurements are there.
+pub(super) fn verdicts(others: &[Other], results: &Results) -> Vec<Verdict> {
+    let judge = |&(library, size, crc, no_crc): &(&str, u32, f64, f64)| {
+        let streams = others.iter().filter(|other| {
+            (other.library, other.kind, other.size) == (library, Kind::Write, size)
+        });
+        let best = streams
+            .filter_map(|other| median(&other.us))
+            .reduce(f64::min);
+        [(Contestant::Crc, crc), (Contestant::NoCrc, no_crc)].map(|(contestant, target)| {
+            let ours = results.summary(Key {
+                contestant,
+                kind: Kind::Write,
+                busy: false,
+                size,
+            })?;
+            let best = best?;
+            let spread = Spread {
+                median: best / ours.us,
+                least: best / ours.us_max,
+                greatest: best / ours.us_min,
+            };
+            let what = format!(
+                "Write of {}: throughput against {library}",
+                units::size(size.into())
+            );
+            Some(Verdict::new(what, contestant, spread, target, true))
+        })
+    };
+    STREAMS.iter().flat_map(judge).flatten().collect()
+}
+
 /// The measurements of other libraries, round by round.
 #[derive(Debug)]
 pub(super) struct Others(Vec<(Test, Other)>);
@@ -131,7 +193,7 @@ impl Others {
         let other = |test: Test| Other {
             library: match test.tool {
                 Tool::Ucx => "UCX",
-                Tool::Libfabric => "libfabric",
+                Tool::Libfabric | Tool::Fabtests => "libfabric",
             },
             test: test.name,
             kind: test.kind,
@@ -175,7 +237,8 @@ fn measure(test: &Test) -> Result<f64, String> {
     let port = free_port().map_err(|error| error.to_string())?;
     let command = |client: bool| match test.tool {
         Tool::Ucx => ucx_command(test, port, client),
-        Tool::Libfabric => libfabric_command(test, port, client),
+        Tool::Libfabric => libfabric_command("fi_pingpong", &[], test, port, client),
+        Tool::Fabtests => libfabric_command("fi_rma_bw", &["-o", "write"], test, port, client),
     };
     let start = |mut command: Command| {
         command
@@ -184,7 +247,9 @@ fn measure(test: &Test) -> Result<f64, String> {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => "not installed".to_owned(),
+                io::ErrorKind::NotFound => {
+                    format!("{} is not installed", command.get_program().display())
+                }
                 _ => error.to_string(),
             })
     };
@@ -205,7 +270,7 @@ fn measure(test: &Test) -> Result<f64, String> {
     }
     let parsed = match test.tool {
         Tool::Ucx => parse_ucx(test, &output),
-        Tool::Libfabric => parse_libfabric(&output),
+        Tool::Libfabric | Tool::Fabtests => parse_libfabric(&output),
     };
     parsed.ok_or_else(|| "its output is not understood".to_owned())
 }
@@ -245,10 +310,17 @@ fn parse_ucx(test: &Test, output: &str) -> Option<f64> {
     (rate > 0.0).then(|| 1e6 / rate)
 }
 
-fn libfabric_command(test: &Test, port: u16, client: bool) -> Command {
-    let mut command = Command::new("fi_pingpong");
+fn libfabric_command(
+    program: &str,
+    more: &[&str],
+    test: &Test,
+    port: u16,
+    client: bool,
+) -> Command {
+    let mut command = Command::new(program);
     let (size, count) = (test.size.to_string(), test.count.to_string());
     command.args(["-p", "tcp", "-e", "msg", "-I", &count, "-S", &size]);
+    command.args(more);
     let port = port.to_string();
     if client {
         command.args(["-P", &port, "127.0.0.1"]);
@@ -258,10 +330,14 @@ fn libfabric_command(test: &Test, port: u16, client: bool) -> Command {
     command
 }
 
-/// `bytes #sent #ack total time MB/sec usec/xfer Mxfers/sec`
+/// A line of names, among them `usec/xfer`, and a line of numbers.
 fn parse_libfabric(output: &str) -> Option<f64> {
-    let line = output.lines().rev().find(|line| !line.trim().is_empty())?;
-    line.split_whitespace().nth(6)?.parse().ok()
+    let mut lines = output.lines().filter(|line| !line.trim().is_empty());
+    let names = lines.find(|line| line.contains("usec/xfer"))?;
+    let column = names
+        .split_whitespace()
+        .position(|name| name == "usec/xfer")?;
+    lines.last()?.split_whitespace().nth(column)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -90,8 +90,12 @@ impl Meter {
 /// A counter of the system calls of this process, which is off. It takes a kernel that shows its tracepoints, and
 /// usually root.
 fn count_calls() -> Option<Counter> {
-    let event = Tracepoint::with_name("raw_syscalls/sys_enter").ok()?;
-    Builder::new(event)
+    let number = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .iter()
+        .find_map(|at| {
+            std::fs::read_to_string(format!("{at}/events/raw_syscalls/sys_enter/id")).ok()
+        })?;
+    Builder::new(Tracepoint::with_id(number.trim().parse().ok()?))
         .inherit(true)
         .include_kernel()
         .any_cpu()
