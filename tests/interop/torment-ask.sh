@@ -11,10 +11,11 @@
 # WORK                         the directory of the results; cases/torment.sh looks there for what is asked of it
 set -uo pipefail
 
+# A question, and how many seconds its answer may take.
 ask() {
     exec 3<>"/dev/tcp/$TARGET_ADDRESS/$TARGET_PORT" || exit 1
     printf '%s\n' "$1" >&3
-    cat <&3
+    timeout "$2" cat <&3
 }
 
 # Kernel messages that nobody wants to see, since the guest was booted.
@@ -43,13 +44,13 @@ case $1 in
             printf '%s\tcomplaint\n' "${TORMENT_CASE-}" >>"$WORK/torment.reboots"
             restart
         fi
-        ask profile
+        ask profile 20
         ;;
     ready)
-        ask profile
+        ask profile 20
         ;;
     call)
-        status=$(ask "call $OUR_ADDRESS $TORMENT_PORT")
+        status=$(ask "call $OUR_ADDRESS $TORMENT_PORT" 60)
         exit "${status:-1}"
         ;;
 esac
