@@ -669,7 +669,11 @@ impl Engine {
             if self.batch.is_empty() || !self.writable || moved >= TURN_OCTETS {
                 return Ok(moved);
             }
-            match self.vectors.send(socket.as_fd(), &self.batch, &self.works) {
+            let segment = self.connection.emss() as usize;
+            match self
+                .vectors
+                .send(socket.as_fd(), &self.batch, &self.works, segment)
+            {
                 Ok(Sent { taken, offered }) => {
                     self.batch.advance(taken);
                     self.connection.written(taken);

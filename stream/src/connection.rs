@@ -164,6 +164,12 @@ impl Connection {
         self.link.as_ref().map(|link| link.mulpdu)
     }
 
+    /// The TCP connection's effective maximum segment size, in octets.
+    #[must_use]
+    pub const fn emss(&self) -> u32 {
+        self.config.emss
+    }
+
     /// The TCP connection's effective maximum segment size has changed (RFC 5041 s3, D01).
     pub fn set_emss(&mut self, emss: u32) {
         self.config.emss = emss;

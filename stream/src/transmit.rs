@@ -47,6 +47,7 @@ impl Connection {
         let before = batch.len();
         if let Some(frame) = self.frame.take() {
             batch.push_octets(&frame);
+            batch.end_frame(frame.len());
         }
         self.batched += (batch.len() - before) as u64;
         self.transmit_rtr(batch, memory);
@@ -136,7 +137,9 @@ impl Connection {
             payload: Resolved::None,
         };
         let framed = link.framer.frame(outgoing.head(), 0..0, &mut sink);
-        self.batched += framed.unwrap_or_default() as u64;
+        let octets = framed.unwrap_or_default();
+        batch.end_frame(octets);
+        self.batched += octets as u64;
         self.stats.fpdus_sent += 1;
     }
 
@@ -204,6 +207,7 @@ impl Connection {
             return false;
         };
         link.endpoint.framed();
+        batch.end_frame(octets);
         self.batched += octets as u64;
         self.stats.fpdus_sent += 1;
         self.stats.payload_sent += u64::from(payload_len(&outgoing.payload));
