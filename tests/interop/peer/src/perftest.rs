@@ -1,4 +1,5 @@
-//! The other end of perftest's programs with -R: ib_write_bw, ib_read_bw, ib_send_bw and ib_write_lat.
+//! The other end of perftest's programs with -R: ib_write_bw (also with -b), ib_read_bw, ib_send_bw, and the three
+//! that measure latency.
 //!
 //! There are two connections to one port. The first is for the agreement: messages in turn, the client's first, each
 //! answered by the server's of the same kind. The second is for what is measured.
@@ -30,7 +31,11 @@ pub(crate) enum Test {
     WriteBw,
     ReadBw,
     SendBw,
+    /// ib_write_bw -b: both ends write
+    WriteBothBw,
     WriteLat,
+    ReadLat,
+    SendLat,
 }
 
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -73,8 +78,8 @@ impl Measure {
         let len = 2 * settings.size.max(CYCLE);
         let octets = (0..len).map(|at| (at % 251) as u8).collect();
         let octets = match settings.test {
-            Test::SendBw | Test::WriteLat => vec![0; len],
-            Test::WriteBw | Test::ReadBw => octets,
+            Test::SendBw | Test::SendLat | Test::WriteLat => vec![0; len],
+            Test::WriteBw | Test::WriteBothBw | Test::ReadBw | Test::ReadLat => octets,
         };
         Ok(Self {
             settings: *settings,
@@ -95,7 +100,8 @@ impl Measure {
 
     fn receives(&self, server: bool) -> Receives {
         match self.settings.test {
-            Test::SendBw if server => Receives {
+            Test::SendBw if !server => Receives { count: 1, len: 8 },
+            Test::SendBw | Test::SendLat => Receives {
                 count: DEPTH,
                 len: self.settings.size,
             },
@@ -129,11 +135,11 @@ impl Measure {
     fn initiate(&self, data: &mut End, remote: RemoteRegion) -> Outcome<()> {
         let Settings { size, count, .. } = self.settings;
         match self.settings.test {
-            Test::WriteBw => {
+            Test::WriteBw | Test::WriteBothBw => {
                 let source = data.region(vec![0xa5; size], Rights::empty())?;
                 (0..count).try_for_each(|_| data.write(&source, remote))
             }
-            Test::ReadBw => {
+            Test::ReadBw | Test::ReadLat => {
                 let mut first = vec![0; size];
                 let mut octets = vec![0; size];
                 for index in 0..count {
@@ -158,6 +164,10 @@ impl Measure {
                 Ok(())
             }
             Test::WriteLat => self.ping_pong(data, remote, false),
+            Test::SendLat => (0..count).try_for_each(|_| {
+                data.send(&vec![0xa5; size])?;
+                self.take(data)
+            }),
         }
     }
 
@@ -180,14 +190,16 @@ impl Measure {
     /// The server's part of the measurement.
     fn respond(&self, data: &mut End, remote: RemoteRegion) -> Outcome<()> {
         match self.settings.test {
-            Test::WriteBw | Test::ReadBw => Ok(()),
+            Test::WriteBw | Test::ReadBw | Test::ReadLat => Ok(()),
+            Test::WriteBothBw => self.initiate(data, remote),
+            Test::SendLat => (0..self.settings.count).try_for_each(|_| {
+                self.take(data)?;
+                data.send(&vec![0xa5; self.settings.size])
+            }),
             Test::SendBw => {
                 let told = data.region(vec![0; 4], Rights::empty())?;
                 for taken in 1..=self.settings.count {
-                    let len = data.message()?.octets.len();
-                    if len != self.settings.size {
-                        return Err(format!("a message of {len} octets").into());
-                    }
+                    self.take(data)?;
                     if taken % (DEPTH / 4) == 0 || taken == self.settings.count {
                         told.write_at(0, &(taken as u32).to_le_bytes())?;
                         data.write(&told, remote)?;
@@ -196,6 +208,16 @@ impl Measure {
                 Ok(())
             }
             Test::WriteLat => self.ping_pong(data, remote, true),
+        }
+    }
+
+    /// Takes a message, which has the length that was agreed.
+    fn take(&self, data: &mut End) -> Outcome<()> {
+        let len = data.message()?.octets.len();
+        if len == self.settings.size {
+            Ok(())
+        } else {
+            Err(format!("a message of {len} octets").into())
         }
     }
 
@@ -240,8 +262,12 @@ impl Measure {
             .enumerate()
             .all(|(at, &octet)| octet == (at % 251) as u8);
         match self.settings.test {
-            Test::WriteBw if untouched => Err("nothing has been written".into()),
-            Test::ReadBw if !untouched => Err("what was only read has changed".into()),
+            Test::WriteBw | Test::WriteBothBw if untouched => {
+                Err("nothing has been written".into())
+            }
+            Test::ReadBw | Test::ReadLat if !untouched => {
+                Err("what was only read has changed".into())
+            }
             _ => Ok(()),
         }
     }
@@ -339,7 +365,9 @@ fn call(address: SocketAddr, settings: &Settings) -> Outcome<()> {
     let (before, after, results) = match settings.test {
         Test::WriteBw | Test::ReadBw => (3, 1, 5),
         Test::SendBw => (4, 1, 0),
+        Test::WriteBothBw => (4, 0, 5),
         Test::WriteLat => (4, 0, 0),
+        Test::ReadLat | Test::SendLat => (4, 1, 0),
     };
     let mut theirs = Vec::new();
     for _ in 0..before {
