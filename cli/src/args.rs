@@ -204,7 +204,7 @@ pub(crate) struct BenchArgs {
     /// How many rounds RDMA and TCP take in turn
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// How long all rounds together take, about [default: 30, with --full 600]
+    /// How long all rounds together take, about [default: 25, with --full 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) seconds: Option<u32>,
     /// Measure more sizes, UCX and libfabric as with --others, and up to 10000 connections

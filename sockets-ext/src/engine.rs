@@ -527,8 +527,9 @@ impl Engine {
             } else if self.bulk {
                 usize::MAX
             } else {
-                // A large FPDU of which not all has come: the rest of it at once, rather than in small pieces.
-                missing.max(SMALL_READ)
+                // Of a large FPDU that has not come in full, not too little, so that system calls are few, and not
+                // too much, so that the rest may go straight to its place.
+                missing.clamp(SMALL_READ, BULK_MAX)
             };
         }
         usize::MAX

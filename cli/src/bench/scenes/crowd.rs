@@ -318,14 +318,14 @@ impl Drop for Rdma {
 
 /// Receives all messages, gives credit, and says after each round that all have come.
 fn receive_all(mut end: End) -> Outcome<()> {
-    let mut taken = vec![0; CONNECTIONS];
+    let mut taken = vec![0_usize; CONNECTIONS];
     let mut come = 0;
     let list = [end.out.clone()];
     loop {
         let Some(index) = end.next()? else { continue };
         taken[index] += 1;
         come += 1;
-        if taken[index] % CREDIT == 0 {
+        if taken[index].is_multiple_of(CREDIT) {
             end.send(index, &[])?;
         }
         if come == CONNECTIONS * EACH {
