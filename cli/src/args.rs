@@ -210,7 +210,7 @@ pub(crate) struct BenchArgs {
     /// Measure more sizes, UCX and libfabric as with --others, and up to 10000 connections
     #[arg(long)]
     pub(crate) full: bool,
-    /// Measure messages of these sizes only, of those from 8 octets to 8M that are measured
+    /// Measure one connection and messages of these sizes only, of those from 8 octets to 8M that are measured
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = crate::units::parse_size)]
     pub(crate) sizes: Vec<u64>,
     /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed

@@ -114,7 +114,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         tracing::debug!(rounds, effort, "round");
     }
     peer.finish()?;
-    let scenes = scenes::run(args.full);
+    let scenes = if args.sizes.is_empty() {
+        scenes::run(args.full)
+    } else {
+        scenes::Scenes::default()
+    };
     if let Some(path) = &args.plot {
         std::fs::write(path, plot::svg(&results)).map_err(|error| {
             let what = format!("cannot write {}", path.display());

@@ -93,8 +93,6 @@ fn bench_prints_tables_and_draws_curves() {
         "Write",
         "Read",
         "Send ping-pong, busy",
-        "1000 connections",
-        "compute on all processors",
         "Ratios that are aimed at",
     ] {
         assert!(table.contains(name), "{name} in {table}");
