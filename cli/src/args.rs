@@ -204,13 +204,13 @@ pub(crate) struct BenchArgs {
     /// How many rounds RDMA and TCP take in turn
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// How long all rounds together take, about [default: 30, with --full 600]
+    /// How long all rounds together take, about [default: 25, with --full 600]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) seconds: Option<u32>,
     /// Measure more sizes, UCX and libfabric as with --others, and up to 10000 connections
     #[arg(long)]
     pub(crate) full: bool,
-    /// Measure messages of these sizes only, of those from 8 octets to 8M that are measured
+    /// Measure one connection and messages of these sizes only, of those from 8 octets to 8M that are measured
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = crate::units::parse_size)]
     pub(crate) sizes: Vec<u64>,
     /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed

@@ -59,10 +59,10 @@ impl Contestant {
 }
 
 /// How long all rounds together take, about, unless the command line says otherwise.
-const SECONDS: u64 = 30;
+const SECONDS: u64 = 25;
 const FULL_SECONDS: u64 = 600;
 
-/// The effort of the second round that does not count, in percent.
+/// The effort of the second round, in percent.
 const PILOT: u32 = 5;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
@@ -88,10 +88,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         }
         Ok::<_, Failure>(begun.elapsed())
     };
-    // Two short rounds that do not count tell how long the others may be.
-    let pilots = [1, PILOT].map(|effort| round(&plan(effort), order, &mut Results::default()));
-    let [least, more] = pilots;
-    let (least, more) = (least?, more?);
+    // Two short rounds tell how long the others may be. In the second one system calls are counted and nothing else.
+    let counted: Vec<_> = (plan(PILOT).into_iter())
+        .map(|task| Task {
+            counted: true,
+            ..task
+        })
+        .collect();
+    let least = round(&plan(1), order, &mut Results::default())?;
+    let more = round(&counted, order, &mut results)?;
     let left = budget.saturating_sub(begun.elapsed()) / (args.rounds + 2);
     let each = more.saturating_sub(least) / (PILOT - 1);
     let effort = left.saturating_sub(least).as_secs_f64() / each.as_secs_f64().max(1e-6);
@@ -108,15 +113,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         rounds += 1;
         tracing::debug!(rounds, effort, "round");
     }
-    let counted: Vec<_> = (plan(effort.min(PILOT)).into_iter())
-        .map(|task| Task {
-            counted: true,
-            ..task
-        })
-        .collect();
-    round(&counted, order, &mut results)?;
     peer.finish()?;
-    let scenes = scenes::run(args.full);
+    let scenes = if args.sizes.is_empty() {
+        scenes::run(args.full)
+    } else {
+        scenes::Scenes::default()
+    };
     if let Some(path) = &args.plot {
         std::fs::write(path, plot::svg(&results)).map_err(|error| {
             let what = format!("cannot write {}", path.display());

@@ -45,7 +45,13 @@ fn ping_prints_a_table() {
 
 /// Few rounds of little.
 const BRIEF: [&str; 7] = [
-    "bench", "--rounds", "2", "--effort", "1", "--sizes", "64,64K",
+    "bench",
+    "--rounds",
+    "2",
+    "--seconds",
+    "1",
+    "--sizes",
+    "64,64K",
 ];
 
 #[test]
@@ -58,8 +64,8 @@ fn bench_compares_with_plain_tcp() {
             .collect();
         assert!(mine.len() >= 6, "{contestant} in {json}");
         for measurement in mine {
-            // Plain TCP is measured next to each kind of operation.
-            assert!(measurement["rounds"].as_u64().unwrap() >= 2);
+            // A machine that has much to do may have had time for one only.
+            assert!(measurement["rounds"].as_u64().unwrap() >= 1);
             for value in ["us", "octets_per_second", "messages_per_second"] {
                 assert!(measurement[value].as_f64().unwrap() > 0.0, "{measurement}");
             }
@@ -87,6 +93,7 @@ fn bench_prints_tables_and_draws_curves() {
         "Write",
         "Read",
         "Send ping-pong, busy",
+        "Ratios that are aimed at",
     ] {
         assert!(table.contains(name), "{name} in {table}");
     }

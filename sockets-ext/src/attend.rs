@@ -39,6 +39,10 @@ const VAIN_POLLS: u32 = 8;
 /// answer, and not much longer than being woken takes.
 const LOOK: Duration = Duration::from_micros(20);
 
+/// After so many times in vain to drive, a caller that sleeps leaves the input to whoever drives, for this long.
+const DRIVES_IN_VAIN: u32 = 4;
+const WHILE_DRIVEN: Duration = Duration::from_millis(1);
+
 /// A caller that has looked in vain `n` times one after the other does not look for the next 2^n - 1 times, and this is
 /// the greatest `n`.
 const VAIN_LOOKS_MAX: u32 = 6;
@@ -276,12 +280,17 @@ impl Visit<'_> {
         let taken = link.attendance.is_taken();
         let mut skip = !looks && taken && link.habits.slept.load(Ordering::Relaxed);
         skip &= !link.has_sends();
-        let (mut idle, mut slept) = (false, false);
+        let (mut idle, mut slept, mut in_vain) = (false, false, 0);
         loop {
             if !skip {
-                if !drive(link) && slept {
-                    // Whoever drives may wait for this very processor.
-                    std::thread::yield_now();
+                if drive(link) {
+                    in_vain = 0;
+                } else {
+                    in_vain += 1;
+                    if slept {
+                        // Whoever drives may wait for this very processor.
+                        std::thread::yield_now();
+                    }
                 }
                 if let Some(completion) = link.completions.take() {
                     link.habits.slept.store(slept, Ordering::Relaxed);
@@ -322,7 +331,13 @@ impl Visit<'_> {
                 return Ok(None);
             };
             slept = true;
-            link.completions.doze(socket.as_fd(), end)?;
+            if in_vain < DRIVES_IN_VAIN {
+                link.completions.doze(Some(socket.as_fd()), end)?;
+            } else {
+                // Whoever drives takes its time, and the input that it has not read would wake this thread at once.
+                let soon = Instant::now() + WHILE_DRIVEN;
+                link.completions.doze(None, end.min(soon))?;
+            }
         }
     }
 }

@@ -173,7 +173,11 @@ impl CompletionQueue {
 
     /// Sleeps until a completion waits, `input` has input, or `deadline` has passed, or for no reason. For a
     /// caller that has just found nothing to take.
-    pub(crate) fn doze(&self, input: BorrowedFd<'_>, deadline: Instant) -> std::io::Result<()> {
+    pub(crate) fn doze(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        deadline: Instant,
+    ) -> std::io::Result<()> {
         self.0.ring.doze(input, deadline)
     }
 

@@ -26,6 +26,21 @@ pub(crate) struct Descriptor {
     pub(crate) len: u32,
 }
 
+impl Descriptor {
+    /// A request with a list of at most [`MAX_SGE`] elements, of `len` octets.
+    #[inline]
+    pub(crate) fn new(id: u64, operation: Option<Operation>, list: &[Sge], len: u32) -> Self {
+        let mut elements = SgeList::new();
+        elements.extend(list.iter().take(MAX_SGE).cloned());
+        Self {
+            id,
+            operation,
+            list: elements,
+            len,
+        }
+    }
+}
+
 /// The requests of a socket from posting to completion. Callers put them in, and whoever drives takes them.
 pub(crate) type Posts = Intake<Descriptor>;
 

@@ -40,6 +40,9 @@ const SMALL_READ: usize = 4096;
 /// Payload of at least so many octets is worth a system call of its own into its place.
 const DIRECT_MIN: usize = 4096;
 
+/// FPDUs of fewer octets are read as many at a time as there are, and copied: a system call for each would cost more.
+const BULK_MAX: usize = 16 * 1024;
+
 /// Behind a large FPDU that is read into its place, as much of the next one: length and header.
 const NEXT_HEADER: usize = 16;
 
@@ -100,6 +103,10 @@ pub(crate) struct Engine {
     failed: bool,
     /// The last FPDU was placed straight from the socket, so another of its kind is expected.
     direct_run: bool,
+    /// The last FPDUs were small, so as much as there is may be read at once.
+    bulk: bool,
+    /// So many octets at least wait in the socket.
+    unread: usize,
     over_reported: bool,
     /// What the worker's poll watches the socket for; `None` before it does.
     interest: Option<Interest>,
@@ -137,6 +144,8 @@ impl Engine {
             end_of_stream: false,
             failed: false,
             direct_run: false,
+            bulk: false,
+            unread: 0,
             over_reported: false,
             interest: None,
             armed: None,
@@ -512,10 +521,15 @@ impl Engine {
             return self.connection.startup_need();
         }
         if self.connection.wants_direct() {
+            let missing = self.staging.missing();
             return if self.direct_run {
-                self.staging.missing().max(NEXT_HEADER)
+                missing.max(NEXT_HEADER)
+            } else if self.bulk {
+                usize::MAX
             } else {
-                SMALL_READ
+                // Of a large FPDU that has not come in full, not too little, so that system calls are few, and not
+                // too much, so that the rest may go straight to its place.
+                missing.clamp(SMALL_READ, BULK_MAX)
             };
         }
         usize::MAX
@@ -533,6 +547,7 @@ impl Engine {
                 .receive(socket.as_fd(), std::iter::empty(), room)
         }?;
         self.staging.grow(count);
+        self.unread = self.unread.saturating_sub(count);
         if count > 0 {
             self.process(link, now);
         }
@@ -558,10 +573,14 @@ impl Engine {
             peer: self.peer,
             works: &self.works,
         };
+        let before = self.connection.stats().fpdus_received;
         let received = self
             .connection
             .receive(self.staging.filled(), &mut memory, now);
         self.staging.consume(received.consumed, received.need);
+        let fpdus = (self.connection.stats().fpdus_received - before) as usize;
+        let small = fpdus == 0 || received.consumed / fpdus < BULK_MAX;
+        self.bulk = small && received.need < BULK_MAX;
     }
 
     /// The FPDU at the front, if its payload should be read straight into its place and all of it
@@ -572,10 +591,15 @@ impl Engine {
         }
         let direct = self.connection.direct(self.staging.filled())?;
         let socket = self.socket.as_ref()?;
-        let whole = || {
-            iov::unread(socket.as_fd()).is_ok_and(|waiting| waiting >= direct.missing + direct.tail)
-        };
-        (direct.missing >= DIRECT_MIN && whole()).then_some(direct)
+        if direct.missing < DIRECT_MIN {
+            return None;
+        }
+        let expected = direct.missing + direct.tail;
+        if self.unread < expected {
+            // What waits becomes less by reading only, so it is asked for when it might not be enough.
+            self.unread = iov::unread(socket.as_fd()).unwrap_or(0);
+        }
+        (self.unread >= expected).then_some(direct)
     }
 
     fn read_direct(&mut self, direct: &Direct, link: &Link, now: Instant) -> io::Result<usize> {
@@ -607,6 +631,7 @@ impl Engine {
                 return self.read_staged(direct.missing + direct.tail, link, now);
             }
         };
+        self.unread = self.unread.saturating_sub(read);
         let expected = direct.missing + direct.tail;
         if read < expected {
             // The octets were counted before they were read, so the socket has failed meanwhile.

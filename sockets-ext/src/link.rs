@@ -151,13 +151,6 @@ impl SharedStats {
     }
 }
 
-fn queue_of(descriptor: &Descriptor) -> Queue {
-    match descriptor.operation {
-        Some(_) => Queue::Sends,
-        None => Queue::Receives,
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -212,11 +205,16 @@ impl Link {
         })
     }
 
-    /// Queues a descriptor for the engine, and sees to it that the engine is driven. Takes no lock and does
+    /// Queues a descriptor of `len` octets for the engine, and sees to it that the engine is driven. Takes no lock and does
     /// not block.
-    pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
-        let (queue, len) = (queue_of(&descriptor), descriptor.len);
-        self.enqueue(descriptor)?;
+    #[inline]
+    pub(crate) fn post(
+        self: &Arc<Self>,
+        queue: Queue,
+        len: u32,
+        descriptor: impl FnOnce() -> Descriptor,
+    ) -> Result<(), PostError> {
+        self.enqueue(queue, descriptor)?;
         // If the link has closed meanwhile, a turn flushes what has just been queued.
         match queue {
             Queue::Sends => self.set_out(len),
@@ -227,8 +225,12 @@ impl Link {
     }
 
     /// Queues a descriptor without telling anybody: the worker may not know of the link yet.
-    pub(crate) fn enqueue(&self, descriptor: Descriptor) -> Result<(), PostError> {
-        let queue = queue_of(&descriptor);
+    #[inline]
+    pub(crate) fn enqueue(
+        &self,
+        queue: Queue,
+        descriptor: impl FnOnce() -> Descriptor,
+    ) -> Result<(), PostError> {
         self.posts
             .post(queue, descriptor, self.completions.places())
             .map_err(|refusal| match refusal {

@@ -12,10 +12,11 @@ use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
 use crate::completion::{Completion, CompletionQueue, SocketId};
-use crate::descriptor::{Descriptor, MAX_SGE, SgeList};
+use crate::descriptor::{Descriptor, MAX_SGE};
 use crate::domain::{Domain, RemoteRegion, Sge};
 use crate::error::{Error, PostError, WaitError};
 use crate::link::{Command, Link, Phase};
+use crate::ring::Queue;
 
 /// What a Send asks of the receiver besides taking its data (RFC 5040 s5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,31 +197,35 @@ impl Socket {
         operation: Option<Operation>,
         remote_len: Option<u32>,
     ) -> Result<(), PostError> {
-        let descriptor = self.describe(id, list, operation, remote_len)?;
-        self.link.post(descriptor)
+        let len = self.check(list, operation, remote_len)?;
+        let queue = match operation {
+            Some(_) => Queue::Sends,
+            None => Queue::Receives,
+        };
+        let descriptor = || Descriptor::new(id, operation, list, len);
+        self.link.post(queue, len, descriptor)
     }
 
     /// Posts buffers for one incoming Send on a socket that its worker does not know of yet.
     pub(crate) fn post_early_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
-        let descriptor = self.describe(id, list, None, None)?;
-        self.link.enqueue(descriptor)
+        let len = self.check(list, None, None)?;
+        let descriptor = || Descriptor::new(id, None, list, len);
+        self.link.enqueue(Queue::Receives, descriptor)
     }
 
-    /// A request that may be posted.
-    fn describe(
+    /// Whether a request may be posted; gives the octets of its list.
+    fn check(
         &self,
-        id: u64,
         list: &[Sge],
         operation: Option<Operation>,
         remote_len: Option<u32>,
-    ) -> Result<Descriptor, PostError> {
+    ) -> Result<u32, PostError> {
         self.check_owner().map_err(|()| PostError::Forked)?;
         if list.len() > MAX_SGE {
             return Err(PostError::TooManyElements);
         }
-        let list: SgeList = list.iter().cloned().collect();
         let mut len = 0u32;
-        for element in &list {
+        for element in list {
             if element.domain != self.domain().id() {
                 return Err(PostError::OtherDomain);
             }
@@ -233,12 +238,7 @@ impl Socket {
             to.checked_add(u64::from(len))
                 .ok_or(PostError::OffsetWrap)?;
         }
-        Ok(Descriptor {
-            id,
-            operation,
-            list,
-            len,
-        })
+        Ok(len)
     }
 
     /// The queue that completions of this socket go to.

@@ -54,10 +54,13 @@ struct OneSided {
     count: usize,
 }
 
+/// Connections of the crowd.
+const CONNECTIONS: usize = 1_000;
+
 /// Plays all scenes.
 pub(super) fn run(full: bool) -> Scenes {
     let mut scenes = Scenes::default();
-    match crowd::run(if full { 7 } else { 3 }) {
+    match crowd::run(CONNECTIONS, if full { 7 } else { 3 }) {
         Ok(crowd) => scenes.crowd = Some(crowd),
         Err(error) => scenes.missing.push(format!("busy connections: {error}")),
     }
@@ -170,6 +173,24 @@ impl Scenes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_crowd_gets_all_its_messages() {
+        let crowd = crowd::run(20, 2).unwrap();
+        assert_eq!(crowd.connections, 20);
+        let positive = |spread: &Spread| spread.least > 0.0 && spread.greatest.is_finite();
+        assert!(crowd.messages_per_second.iter().all(positive), "{crowd:?}");
+        assert!(crowd.ratios.iter().all(positive), "{crowd:?}");
+    }
+
+    #[test]
+    fn one_connection_is_measured_among_each_number() {
+        let mut open = Vec::new();
+        ping::among(&[1, 3], &mut open).unwrap();
+        let counts: Vec<_> = open.iter().map(|open| open.connections).collect();
+        assert_eq!(counts, [1, 3]);
+        assert!(open.iter().all(|open| open.us.least > 0.0), "{open:?}");
+    }
 
     #[test]
     fn what_was_measured_is_told_and_judged() {

@@ -337,7 +337,8 @@ fn parse_libfabric(output: &str) -> Option<f64> {
     let column = names
         .split_whitespace()
         .position(|name| name == "usec/xfer")?;
-    lines.last()?.split_whitespace().nth(column)?.parse().ok()
+    let numbers = lines.next_back()?;
+    numbers.split_whitespace().nth(column)?.parse().ok()
 }
 
 #[cfg(test)]

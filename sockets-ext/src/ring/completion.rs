@@ -99,11 +99,11 @@ impl<T> CompletionRing<T> {
     /// # Errors
     ///
     /// What the system says to `eventfd` or `poll`.
-    pub(crate) fn doze(&self, input: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
+    pub(crate) fn doze(&self, input: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<()> {
         self.belled.bell().open()?;
         let _asleep = self.belled.sleep();
         if self.is_empty() {
-            self.belled.bell().listen(Some(input), Some(deadline))?;
+            self.belled.bell().listen(input, Some(deadline))?;
         }
         Ok(())
     }

@@ -96,15 +96,16 @@ impl<T> Intake<T> {
         }
     }
 
-    /// Queues a request, and takes one of `completions` for it. The caller must then see to it that the socket is driven,
+    /// Queues a request, which is made when there is a place for it, and takes one of `completions` for it. The caller must then see to it that the socket is driven,
     /// unless the request [`rests`](Self::rests).
     ///
     /// # Errors
     /// When it is refused; nothing has been taken then.
+    #[inline]
     pub(crate) fn post(
         &self,
         queue: Queue,
-        request: T,
+        request: impl FnOnce() -> T,
         completions: &Credits,
     ) -> Result<(), Refusal> {
         if self.closed.load(Acquire) || queue == Queue::Sends && self.closing.load(Acquire) {
@@ -114,7 +115,7 @@ impl<T> Intake<T> {
         if !completions.try_take(1) {
             return Err(Refusal::Full);
         }
-        let Ok(ticket) = lane.requests.insert(request) else {
+        let Some(ticket) = lane.requests.insert_with(request) else {
             completions.give(1);
             return Err(Refusal::Full);
         };
@@ -239,23 +240,26 @@ mod tests {
     #[test]
     fn what_is_refused_takes_no_place() {
         let (intake, completions) = (Intake::new(2, 1), Credits::new(4));
-        assert_eq!(intake.post(Sends, 1, &completions), Ok(()));
-        assert_eq!(intake.post(Sends, 2, &completions), Ok(()));
-        assert_eq!(intake.post(Sends, 3, &completions), Err(Refusal::Full));
-        assert_eq!(intake.post(Receives, 4, &completions), Ok(()));
-        assert_eq!(intake.post(Receives, 5, &completions), Err(Refusal::Full));
+        assert_eq!(intake.post(Sends, || 1, &completions), Ok(()));
+        assert_eq!(intake.post(Sends, || 2, &completions), Ok(()));
+        assert_eq!(intake.post(Sends, || 3, &completions), Err(Refusal::Full));
+        assert_eq!(intake.post(Receives, || 4, &completions), Ok(()));
+        assert_eq!(
+            intake.post(Receives, || 5, &completions),
+            Err(Refusal::Full)
+        );
         assert_eq!(completions.available(), 1);
         // Taking a request does not free its place; completing it does.
         let first = intake.take(Sends).expect("it was posted");
         assert_eq!(intake.get(Sends, &first), &1);
-        assert_eq!(intake.post(Sends, 6, &completions), Err(Refusal::Full));
+        assert_eq!(intake.post(Sends, || 6, &completions), Err(Refusal::Full));
         intake.complete(Sends, first, |_| ());
-        assert_eq!(intake.post(Sends, 6, &completions), Ok(()));
+        assert_eq!(intake.post(Sends, || 6, &completions), Ok(()));
         // And now there is no place for a completion.
         assert_eq!(serve(&intake, Sends), Some(2));
-        assert_eq!(intake.post(Sends, 7, &completions), Err(Refusal::Full));
+        assert_eq!(intake.post(Sends, || 7, &completions), Err(Refusal::Full));
         completions.give(1);
-        assert_eq!(intake.post(Sends, 7, &completions), Ok(()));
+        assert_eq!(intake.post(Sends, || 7, &completions), Ok(()));
         assert_eq!((intake.waiting(Sends), intake.waiting(Receives)), (2, 1));
         assert_eq!(
             [serve(&intake, Sends), serve(&intake, Sends)],
@@ -268,7 +272,7 @@ mod tests {
     #[test]
     fn receives_rest_until_they_are_woken() {
         let (intake, completions) = (Intake::new(2, 2), Credits::new(4));
-        assert_eq!(intake.post(Receives, 1, &completions), Ok(()));
+        assert_eq!(intake.post(Receives, || 1, &completions), Ok(()));
         assert!(!intake.rests(Receives) && !intake.wake_receives());
         intake.rest_receives();
         assert!(intake.rests(Receives) && !intake.rests(Sends));
@@ -280,10 +284,13 @@ mod tests {
     fn ending_goes_by_steps() {
         let (intake, completions) = (Intake::new(9, 9), Credits::new(9));
         intake.set_closing();
-        assert_eq!(intake.post(Sends, 1, &completions), Err(Refusal::Closed));
-        assert_eq!(intake.post(Receives, 1, &completions), Ok(()));
+        assert_eq!(intake.post(Sends, || 1, &completions), Err(Refusal::Closed));
+        assert_eq!(intake.post(Receives, || 1, &completions), Ok(()));
         intake.set_closed();
-        assert_eq!(intake.post(Receives, 2, &completions), Err(Refusal::Closed));
+        assert_eq!(
+            intake.post(Receives, || 2, &completions),
+            Err(Refusal::Closed)
+        );
         assert_eq!(completions.available(), 8);
         assert!(!intake.is_orphaned());
         intake.set_orphaned();

@@ -62,7 +62,7 @@ impl Scene {
 
     /// As a socket posts.
     fn post(&self, queue: Queue, request: u32) -> Result<(), Refusal> {
-        self.intake.post(queue, request, &self.places)?;
+        self.intake.post(queue, || request, &self.places)?;
         if !self.intake.rests(queue) {
             self.schedule();
         }

@@ -87,6 +87,15 @@ impl Free {
     }
 }
 
+/// Gives a number back whose place has got no value, because making it panicked.
+struct GiveBack<'a>(&'a Free, u32);
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        self.0.push(self.1);
+    }
+}
+
 /// A fixed number of places that any threads put values into and take them from, without a lock.
 pub(crate) struct Slab<T> {
     cells: Box<[UnsafeCell<MaybeUninit<T>>]>,
@@ -114,18 +123,30 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Puts a value in, or gives it back if there is no place.
-    pub(crate) fn insert(&self, value: T) -> Result<Ticket, T> {
-        let Some(index) = self.free.pop() else {
-            return Err(value);
-        };
+    /// Puts in what `make` gives, which is called only if there is a place.
+    #[inline]
+    pub(crate) fn insert_with(&self, make: impl FnOnce() -> T) -> Option<Ticket> {
+        let index = self.free.pop()?;
+        let back = GiveBack(&self.free, index);
+        let value = make();
+        std::mem::forget(back);
         self.cells[index as usize].with_mut(|place| {
             // SAFETY: the number came out of the stack, where each is once at the most, so the place is this
             // thread's alone; it holds no value.
             unsafe { place.cast::<T>().write(value) };
         });
         let slab = self.id;
-        Ok(Ticket { slab, index })
+        Some(Ticket { slab, index })
+    }
+
+    /// Puts a value in, or gives it back if there is no place.
+    #[cfg(test)]
+    pub(crate) fn insert(&self, value: T) -> Result<Ticket, T> {
+        let mut value = Some(value);
+        match self.insert_with(|| value.take().expect("it is called once")) {
+            Some(ticket) => Ok(ticket),
+            None => Err(value.take().expect("it was not called")),
+        }
     }
 
     /// The value of a ticket.
@@ -232,6 +253,15 @@ mod tests {
         assert_eq!(Arc::strong_count(slab.get(&first)), 5, "a lost ticket");
         drop(slab);
         assert_eq!(Arc::strong_count(&witness), 1);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_made_leaves_its_place_free() {
+        let slab = Slab::<String>::with_capacity(1);
+        let make = std::panic::AssertUnwindSafe(|| slab.insert_with(|| panic!("on purpose")));
+        assert!(std::panic::catch_unwind(make).is_err());
+        assert!(slab.insert("a value".to_owned()).is_ok());
+        assert!(slab.insert_with(|| unreachable!("it is full")).is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A thousand connections, all busy with messages of 4 KiB, between two threads: over plain TCP both use `epoll`.
+//! Many connections, all busy with messages of 4 KiB, between two threads: over plain TCP both use `epoll`.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,6 @@ use super::super::rdma::Outcome;
 use super::super::results::Spread;
 use super::Crowd;
 
-const CONNECTIONS: usize = 1_000;
 /// Octets of a message.
 const SIZE: usize = 4 << 10;
 /// Messages on each connection in a round.
@@ -26,13 +25,13 @@ const CREDIT: usize = 8;
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn run(rounds: usize) -> Outcome<Crowd> {
+pub(super) fn run(connections: usize, rounds: usize) -> Outcome<Crowd> {
     raise_limit();
-    let mut plain = Plain::new()?;
-    let mut with = Rdma::new(true)?;
-    let mut without = Rdma::new(false)?;
+    let mut plain = Plain::new(connections)?;
+    let mut with = Rdma::new(connections, true)?;
+    let mut without = Rdma::new(connections, false)?;
     let mut rates: [Vec<f64>; 3] = Default::default();
-    let rate = |time: Duration| (CONNECTIONS * EACH) as f64 / time.as_secs_f64();
+    let rate = |time: Duration| (connections * EACH) as f64 / time.as_secs_f64();
     // The first round is for getting warm.
     for round in 0..=rounds {
         for turn in 0..3 {
@@ -56,7 +55,7 @@ pub(super) fn run(rounds: usize) -> Outcome<Crowd> {
     };
     let [tcp, crc, no_crc] = [0, 1, 2].map(|who| Spread::of(&rates[who]).ok_or("no rounds"));
     Ok(Crowd {
-        connections: CONNECTIONS,
+        connections,
         messages_per_second: [tcp?, crc?, no_crc?],
         ratios: [ratio(1)?, ratio(2)?],
     })
@@ -79,12 +78,12 @@ struct Plain {
 }
 
 impl Plain {
-    fn new() -> Outcome<Self> {
+    fn new(connections: usize) -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let writable = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let (mut near, mut far) = (Vec::new(), Vec::new());
-        for index in 0..CONNECTIONS {
+        for index in 0..connections {
             let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
@@ -109,10 +108,11 @@ impl Plain {
     /// Writes a message to each connection in turn, where there is room, until each has had its messages.
     fn round(&mut self) -> Outcome<()> {
         let message = [7; SIZE];
-        let mut left = vec![EACH * SIZE; CONNECTIONS];
-        let mut ready: Vec<usize> = (0..CONNECTIONS).collect();
+        let connections = self.streams.len();
+        let mut left = vec![EACH * SIZE; connections];
+        let mut ready: Vec<usize> = (0..connections).collect();
         let mut events = vec![EpollEvent::empty(); 256];
-        let mut unfinished = CONNECTIONS;
+        let mut unfinished = connections;
         while unfinished > 0 {
             ready.retain(|&index| {
                 let rest = left[index];
@@ -159,7 +159,7 @@ fn read_all(streams: &[TcpStream], mut answers: TcpStream) -> Outcome<()> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if come == CONNECTIONS * EACH * SIZE {
+        if come == streams.len() * EACH * SIZE {
             come = 0;
             answers.write_all(&[0])?;
         }
@@ -228,16 +228,16 @@ impl End {
 }
 
 impl Rdma {
-    fn new(crc: bool) -> Outcome<Self> {
+    fn new(connections: usize, crc: bool) -> Outcome<Self> {
         let domain = Domain::new();
-        let queue = CompletionQueue::new((CONNECTIONS * 4 * RECEIVES) as u32);
+        let queue = CompletionQueue::new((connections * 4 * RECEIVES) as u32);
         let listener = Listener::bind("127.0.0.1:0", &options(&domain, &queue, crc)?)?;
         let address = listener.local_addr();
         let accepting = thread::spawn(move || -> Outcome<End> {
             let region = domain.register(vec![0; SIZE], Rights::empty())?;
             let sink = [region.slice(..)?];
             let mut sockets = Vec::new();
-            for index in 0..CONNECTIONS {
+            for index in 0..connections {
                 let incoming = listener.accept()?;
                 for _ in 0..RECEIVES {
                     incoming.post_recv(index as u64, &sink)?;
@@ -247,12 +247,12 @@ impl Rdma {
             End::new(&domain, queue, sockets)
         });
         let near = Domain::new();
-        let queue = CompletionQueue::new((CONNECTIONS * 4 * RECEIVES) as u32);
+        let queue = CompletionQueue::new((connections * 4 * RECEIVES) as u32);
         let options = options(&near, &queue, crc)?;
         let region = near.register(vec![0; SIZE], Rights::empty())?;
         let sink = [region.slice(..)?];
         let mut sockets = Vec::new();
-        for index in 0..CONNECTIONS {
+        for index in 0..connections {
             let outgoing = Outgoing::dial(address, &options)?;
             for _ in 0..RECEIVES {
                 outgoing.post_recv(index as u64, &sink)?;
@@ -271,9 +271,10 @@ impl Rdma {
     /// other end has said that they have come.
     fn round(&mut self) -> Outcome<()> {
         let end = &mut self.end;
-        let mut left = vec![EACH; CONNECTIONS];
-        let (mut unfinished, mut done) = (CONNECTIONS * EACH, false);
-        let mut ready: Vec<usize> = (0..CONNECTIONS).collect();
+        let connections = end.sockets.len();
+        let mut left = vec![EACH; connections];
+        let (mut unfinished, mut done) = (connections * EACH, false);
+        let mut ready: Vec<usize> = (0..connections).collect();
         let list = [end.out.clone()];
         while !done {
             for index in std::mem::take(&mut ready) {
@@ -296,7 +297,7 @@ impl Rdma {
                 done = seen.is_some();
                 if unfinished > 0 {
                     let can = |&index: &usize| left[index] > 0 && end.credit[index] > 0;
-                    ready.extend((0..CONNECTIONS).filter(can));
+                    ready.extend((0..connections).filter(can));
                 }
             }
         }
@@ -318,17 +319,17 @@ impl Drop for Rdma {
 
 /// Receives all messages, gives credit, and says after each round that all have come.
 fn receive_all(mut end: End) -> Outcome<()> {
-    let mut taken = vec![0; CONNECTIONS];
+    let mut taken = vec![0_usize; end.sockets.len()];
     let mut come = 0;
     let list = [end.out.clone()];
     loop {
         let Some(index) = end.next()? else { continue };
         taken[index] += 1;
         come += 1;
-        if taken[index] % CREDIT == 0 {
+        if taken[index].is_multiple_of(CREDIT) {
             end.send(index, &[])?;
         }
-        if come == CONNECTIONS * EACH {
+        if come == end.sockets.len() * EACH {
             come = 0;
             end.send(0, &list)?;
         }

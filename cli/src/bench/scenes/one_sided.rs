@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use uwarp::{Domain, Listener, Options, RemoteRegion, Rights, connect};
+use uwarp::{Domain, Listener, Options, RemoteRegion, Rights, Workers, connect};
 
 use super::super::rdma::Outcome;
 use super::OneSided;
@@ -16,6 +16,8 @@ const SIZE: usize = 64;
 /// Operations of each kind, unless they take too long.
 const COUNT: usize = 3_000;
 const TIME: Duration = Duration::from_millis(800);
+/// Time between two looks for a request.
+const LOOK: Duration = Duration::from_millis(1);
 /// How long nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,7 +26,8 @@ pub(super) fn run(seen: &mut Vec<OneSided>) -> Outcome<()> {
     let (near, far) = (Domain::new(), Domain::new());
     let target = far.register(vec![7; SIZE], Rights::REMOTE_READ | Rights::REMOTE_WRITE)?;
     let told = target.remote().ok_or("revoked")?.to_bytes();
-    let listener = Listener::bind("127.0.0.1:0", &Options::new(&far))?;
+    let workers = Workers::start(1)?;
+    let listener = Listener::bind("127.0.0.1:0", &Options::new(&far).workers(&workers))?;
     let address = listener.local_addr();
     // The responder's application does nothing more than this for the operations.
     let accepting = thread::spawn(move || -> Outcome<_> { Ok(listener.accept()?.accept(&told)?) });
@@ -48,8 +51,7 @@ pub(super) fn run(seen: &mut Vec<OneSided>) -> Outcome<()> {
         while socket.wait(Some(PATIENCE))?.id != 2 {}
         Ok(())
     };
-    let mut stream = served()?;
-    let mut ask = || -> Outcome<()> {
+    let ask = |stream: &mut TcpStream| -> Outcome<()> {
         let mut octets = [0; SIZE];
         stream.write_all(&octets)?;
         Ok(stream.read_exact(&mut octets)?)
@@ -62,7 +64,16 @@ pub(super) fn run(seen: &mut Vec<OneSided>) -> Outcome<()> {
         while_computing(busy, || {
             add("RDMA Read", time(read))?;
             add("RDMA Write, known to have come", time(write))?;
-            add("request and response, plain TCP", time(&mut ask))
+            let mut stream = served(false)?;
+            add(
+                "plain TCP, a thread for requests",
+                time(|| ask(&mut stream)),
+            )?;
+            if busy {
+                let mut stream = served(true)?;
+                add("plain TCP, asked for each ms", time(|| ask(&mut stream)))?;
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
         })?;
     }
     drop(responder);
@@ -76,13 +87,8 @@ fn while_computing<T>(busy: bool, measure: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         for _ in 0..count {
             scope.spawn(|| {
-                let mut word = 1u64;
                 while !done.load(Ordering::Relaxed) {
-                    for _ in 0..1_000 {
-                        word = std::hint::black_box(
-                            word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ word >> 7,
-                        );
-                    }
+                    compute();
                 }
             });
         }
@@ -92,8 +98,17 @@ fn while_computing<T>(busy: bool, measure: impl FnOnce() -> T) -> T {
     })
 }
 
-/// A connection whose other end a thread serves that does nothing else: it sleeps in `read`.
-fn served() -> Outcome<TcpStream> {
+/// A little work that is of no use.
+fn compute() {
+    let mut word = 1u64;
+    for _ in 0..1_000 {
+        word = std::hint::black_box(word.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ word >> 7);
+    }
+}
+
+/// A connection whose other end is served by a thread that does nothing else and sleeps in `read`, or by one that
+/// computes and looks for requests each millisecond.
+fn served(computes: bool) -> Outcome<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let stream = TcpStream::connect(listener.local_addr()?)?;
     let (mut other, _) = listener.accept()?;
@@ -101,9 +116,20 @@ fn served() -> Outcome<TcpStream> {
         stream.set_nodelay(true)?;
     }
     stream.set_read_timeout(Some(PATIENCE))?;
+    other.set_nonblocking(computes)?;
     thread::spawn(move || {
         let mut octets = [0; SIZE];
-        while other.read_exact(&mut octets).is_ok() && other.write_all(&octets).is_ok() {}
+        loop {
+            let begun = Instant::now();
+            while computes && begun.elapsed() < LOOK {
+                compute();
+            }
+            match other.read_exact(&mut octets) {
+                Ok(()) => drop(other.write_all(&octets)),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
     });
     Ok(stream)
 }
