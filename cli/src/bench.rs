@@ -79,7 +79,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
             .map_or_else(|| if args.full { FULL_SECONDS } else { SECONDS }, u64::from),
     );
     let begun = Instant::now();
-    let (mut results, mut others) = (Results::default(), Others::new());
+    let (mut results, mut others) = (Results::default(), Others::new(&args.sizes));
     let mut order = Contestant::ALL;
     let mut round = |plan: &[Task], order, results: &mut Results| {
         let begun = Instant::now();

@@ -13,7 +13,7 @@ use super::task::Kind;
 use crate::units;
 
 /// How long one of their measurements may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a program may take to listen. They do not say when they do.
 const TO_LISTEN: Duration = Duration::from_millis(300);
@@ -189,7 +189,9 @@ pub(super) fn verdicts(others: &[Other], results: &Results) -> Vec<Verdict> {
 pub(super) struct Others(Vec<(Test, Other)>);
 
 impl Others {
-    pub(super) fn new() -> Self {
+    /// Of messages of these sizes, or of all that are of interest.
+    pub(super) fn new(sizes: &[u64]) -> Self {
+        let wanted = |test: &Test| sizes.is_empty() || sizes.contains(&test.size.into());
         let other = |test: Test| Other {
             library: match test.tool {
                 Tool::Ucx => "UCX",
@@ -201,7 +203,8 @@ impl Others {
             us: Vec::new(),
             missing: None,
         };
-        Self(TESTS.map(|test| (test, other(test))).into())
+        let tests = TESTS.into_iter().filter(wanted);
+        Self(tests.map(|test| (test, other(test))).collect())
     }
 
     /// One round of all that is installed.
