@@ -265,7 +265,9 @@ impl Connection {
         match self.sending {
             Sending::Startup => self.abort(),
             Sending::Silent => {
-                let idle = (self.link.as_ref()).is_none_or(|link| link.endpoint.is_idle());
+                // The peer's RTR frame is on its way, and may be a Read that wants its answer.
+                let idle = (self.link.as_ref())
+                    .is_none_or(|link| link.endpoint.is_idle() && !link.rtr_pending);
                 self.sending = if idle {
                     Sending::Fin
                 } else {
