@@ -9,6 +9,7 @@ use uwarp_ddp::Stag;
 use uwarp_rdmap::{OperationKind, Status};
 
 use crate::error::Error;
+use crate::notify::{Notifier, Notify};
 use crate::ring::{CompletionRing, Credits};
 
 /// Names a socket in the completions of a shared queue; never used twice in a process.
@@ -65,6 +66,7 @@ struct Inner {
     /// A token is in the ring; there is never more than one, for which the ring has a place.
     token: AtomicBool,
     capacity: u32,
+    notifier: Option<Notifier>,
     /// The process that made it.
     generation: u32,
 }
@@ -88,6 +90,16 @@ impl CompletionQueue {
     /// sockets, whose completions have not been taken.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
+        Self::build(capacity, None)
+    }
+
+    /// As [`new`](Self::new), with somebody to tell when there is news, by whatever thread has made it.
+    #[must_use]
+    pub fn with_notify(capacity: u32, notify: Arc<dyn Notify>) -> Self {
+        Self::build(capacity, Some(Notifier::new(notify)))
+    }
+
+    fn build(capacity: u32, notifier: Option<Notifier>) -> Self {
         let capacity = capacity.max(1);
         Self(Arc::new(Inner {
             // One place more, for a token.
@@ -95,6 +107,7 @@ impl CompletionQueue {
             places: Credits::new(capacity as usize),
             token: AtomicBool::new(false),
             capacity,
+            notifier,
             generation: crate::fork::generation(),
         }))
     }
@@ -194,6 +207,21 @@ impl CompletionQueue {
             pushed.is_ok(),
             "a completion's place is reserved when its request is posted"
         );
+        self.note();
+    }
+
+    /// There is news for the notifier.
+    pub(crate) fn note(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.note();
+        }
+    }
+
+    /// Tells the notifier what has been noted. To be called when the engine has been let go.
+    pub(crate) fn tell(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.tell();
+        }
     }
 
     /// Wakes whoever waits, though there may be no completion.

@@ -126,7 +126,11 @@ mod link;
 #[cfg(not(loom))]
 mod listener;
 #[cfg(not(loom))]
+mod notify;
+#[cfg(not(loom))]
 mod options;
+#[cfg(not(loom))]
+mod setup;
 #[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
@@ -146,7 +150,9 @@ mod api {
     pub use crate::error::{EndText, Error, PostError, WaitError};
     pub use crate::listener::{Incoming, Listener};
     pub use crate::memory::{Memory, MemoryError, RegionMemory, SpanError};
+    pub use crate::notify::Notify;
     pub use crate::options::{Keepalive, Options};
+    pub use crate::setup::SettingUp;
     pub use crate::socket::{SendFlags, Socket};
     pub use crate::worker::Workers;
     pub use uwarp_ddp::{Rights, Stag};

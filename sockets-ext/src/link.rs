@@ -236,6 +236,7 @@ impl Link {
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
         self.changed.notify_all();
+        self.completions.note();
     }
 
     pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

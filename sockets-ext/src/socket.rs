@@ -15,7 +15,7 @@ use crate::completion::{Completion, CompletionQueue, SocketId};
 use crate::descriptor::{Descriptor, MAX_SGE, SgeList};
 use crate::domain::{Domain, RemoteRegion, Sge};
 use crate::error::{Error, PostError, WaitError};
-use crate::link::{Command, Link, Phase};
+use crate::link::{Command, Link, Phase, State};
 
 /// What a Send asks of the receiver besides taking its data (RFC 5040 s5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -357,13 +357,20 @@ impl Socket {
 
     /// Waits until the set-up has come to an end.
     pub(crate) fn await_established(&self) -> Result<(), Error> {
-        let timeout = self.link.startup_timeout;
-        let outcome = self.link.wait_state(None, |state| match &mut state.phase {
+        let outcome = self
+            .link
+            .wait_state(None, |state| self.setup_outcome(state));
+        outcome.unwrap_or(Err(Error::SetupClosed))
+    }
+
+    /// What has become of the set-up; `None` while it is under way.
+    pub(crate) fn setup_outcome(&self, state: &mut State) -> Option<Result<(), Error>> {
+        match &mut state.phase {
             Phase::Starting | Phase::Requested(_) => None,
             Phase::Established => Some(Ok(())),
             // Set up and over already: the socket tells, and has what was received.
             Phase::Over(_) if self.link.established().is_some() => Some(Ok(())),
-            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
+            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), self.link.startup_timeout))),
             Phase::Rejected {
                 private_data,
                 required_ord,
@@ -378,8 +385,7 @@ impl Socket {
                 }),
                 None => Err(Error::SetupClosed),
             }),
-        });
-        outcome.unwrap_or(Err(Error::SetupClosed))
+        }
     }
 }
 

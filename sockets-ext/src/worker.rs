@@ -367,6 +367,7 @@ impl Worker {
         let deadline = engine.deadline();
         let announced = engine.take_announcement();
         drop(engine);
+        link.completions.tell();
         self.arm(index, deadline);
         if announced
             && let Some(listener) = link.listener.as_ref().and_then(std::sync::Weak::upgrade)
@@ -425,6 +426,7 @@ impl Worker {
         if link.is_orphaned() && matches!(self.entries.get(index), Some(Some(_))) {
             self.remove(index);
             link.engine().retire(link);
+            link.completions.tell();
             self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
         }
     }
