@@ -44,8 +44,10 @@ pub(crate) struct State {
     error: Option<i32>,
     /// The set-up has failed, or the connection is over.
     over: bool,
-    /// The connection ended without a word, and the program has been told or will be by `error`.
+    /// The connection ended without a word or by a fault, and the program has been told or will be by `error`.
     reset: bool,
+    /// A reader knows of it, too.
+    read_told: bool,
     write_shut: bool,
     closed: bool,
     /// TCP has been asked to close.
@@ -63,6 +65,7 @@ impl State {
             error: None,
             over: false,
             reset: false,
+            read_told: false,
             write_shut: false,
             closed: false,
             hung_up: false,
@@ -236,9 +239,9 @@ impl State {
             // Posted work is done, and both ends know that the stream is over.
             let _ = socket.shutdown();
         }
-        if !self.reset && matches!(stream.read_end(), Some(ReadEnd::Lost)) {
+        if stream.is_lost() && !self.reset {
             self.reset = true;
-            self.error.get_or_insert(libc::ECONNRESET);
+            self.error = Some(libc::ECONNRESET);
         }
     }
 
@@ -300,7 +303,26 @@ impl State {
     }
 
     pub(crate) fn take_error(&mut self) -> Option<i32> {
+        self.read_told |= self.error.is_some();
         self.error.take()
+    }
+
+    /// The error for a write.
+    pub(crate) fn take_write_error(&mut self) -> Option<i32> {
+        self.error.take()
+    }
+
+    /// The error for a read that has found nothing. Even if a write has told of it: what was read is not all that
+    /// there was.
+    pub(crate) fn take_read_error(&mut self) -> Option<i32> {
+        let broken = match self.stream.as_ref().and_then(Stream::read_end) {
+            Some(ReadEnd::Lost) => Some(libc::ECONNRESET),
+            Some(ReadEnd::Fault(_)) => Some(libc::EPROTO),
+            _ => None,
+        };
+        let error = self.error.take().or(broken.filter(|_| !self.read_told));
+        self.read_told |= error.is_some();
+        error
     }
 
     pub(crate) fn shutdown_read(&mut self, buffers: &Buffers) {
@@ -352,10 +374,11 @@ impl State {
         self.over
     }
 
-    /// The socket, while the connection is set up and lives, and the one-sided operations.
+    /// The socket, while the connection is set up and lives and has not been closed, and the one-sided operations.
     pub(crate) fn socket_and_beside(&mut self) -> Option<(&Socket, &mut Beside)> {
         self.socket
             .as_ref()
+            .filter(|_| !self.closed)
             .map(|socket| (socket, &mut self.beside))
     }
 
