@@ -1,6 +1,6 @@
 //! Descriptors of posted work, and the driver's table of them.
 
-use arrayvec::ArrayVec;
+use smallvec::SmallVec;
 use uwarp_rdmap::{Operation, Slot};
 
 use crate::domain::Sge;
@@ -8,8 +8,9 @@ use crate::domain::Sge;
 /// Elements of a gather or scatter list at the most.
 pub const MAX_SGE: usize = 6;
 
-/// A gather or scatter list.
-pub(crate) type SgeList = ArrayVec<Sge, MAX_SGE>;
+/// A gather or scatter list. A socket has a place for each request that it may have, so longer lists, which are rare,
+/// have their elements elsewhere.
+pub(crate) type SgeList = SmallVec<[Sge; 2]>;
 
 /// One posted work request.
 #[derive(Debug)]
