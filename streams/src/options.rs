@@ -35,12 +35,12 @@ pub struct StreamOptions {
 }
 
 impl Default for StreamOptions {
-    /// Rings as those of rsockets, 128 KiB each way; 48 credits and queues of 56 and 7, which keep an idle connection
-    /// small.
+    /// Rings of 512 and 256 KiB, with which bulk data keeps flowing while threads sleep and wake; 48 credits and queues
+    /// of 56 and 7, which keep an idle connection small.
     fn default() -> Self {
         Self {
-            recv_buffer: 1 << 17,
-            send_buffer: 1 << 17,
+            recv_buffer: 1 << 19,
+            send_buffer: 1 << 18,
             credits: 48,
             send_queue: 56,
             one_sided_queue: 7,

@@ -1,0 +1,57 @@
+# Programs that use rsockets: rstream and rcopy of rdma-core, with our byte stream at the other end.
+
+rstream_our_client() {
+    local blocking=$1 iterations=$2 count=$3 size=$4
+    shift 4
+    guest_start rstream 60 "rstream -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
+    guest_listens 7471
+    host "$peer" rstream --connect "$guest_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
+    guest_finish rstream
+}
+
+rstream_our_server() {
+    local blocking=$1 iterations=$2 count=$3 size=$4
+    shift 4
+    host_start rstream "$peer" rstream --listen "$host_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
+    guest 60 "rstream -s $host_addr -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
+    host_finish rstream
+}
+
+rcopy_our_client() {
+    local size=$1
+    shift
+    head -c "$size" /dev/urandom >"$work/rcopy.in"
+    guest_start rcopy 60 "rcopy -p 7427"
+    guest_listens 7427
+    host "$peer" rcopy --connect "$guest_addr:7427" "$work/rcopy.in" --name /tmp/rcopy.out "$@"
+    local sum
+    sum=$(sha256sum <"$work/rcopy.in")
+    [[ $(guest "sha256sum </tmp/rcopy.out") == "$sum" ]]
+    # It serves on until it is told to stop.
+    guest "pkill -x rcopy" || true
+}
+
+rcopy_our_server() {
+    local size=$1
+    shift
+    host_start rcopy "$peer" rcopy --listen "$host_addr:7427" "$work/rcopy.out" "$@"
+    guest "head -c $size /dev/urandom >/tmp/rcopy.in"
+    guest 60 "rcopy -p 7427 /tmp/rcopy.in $host_addr:/whatever"
+    host_finish rcopy
+    local sum
+    sum=$(sha256sum <"$work/rcopy.out")
+    [[ $(guest "sha256sum </tmp/rcopy.in") == "$sum" ]]
+}
+
+for role in our_client our_server; do
+    name=${role/_/ }
+    check "rstream: $name, 100 transfers of 16" "rstream_$role" b 10 10 16
+    check "rstream: $name, 200 transfers of 10000" "rstream_$role" b 10 20 10000
+    check "rstream: $name, 5 transfers of 1000000" "rstream_$role" n 1 5 1000000
+    if [[ -z $short ]]; then
+        check "rstream: $name, 1000 at a time of 1" "rstream_$role" b 2 1000 1
+        check "rstream: $name, small rings and few credits" "rstream_$role" n 2 20 30000 --ring 8192 --credits 16
+        check "rstream: $name, no CRC" "rstream_$role" n 2 10 100000 --no-crc
+    fi
+    check "rcopy: $name, 5000000 octets" "rcopy_$role" 5000000
+done
