@@ -99,7 +99,7 @@ impl Inner {
             local: setup.local_addr(),
             peer: setup.peer_addr(),
         };
-        inner.with(|state| state.begin(setup));
+        inner.with(|state| state.begin(setup, inner.buffers.receives()));
         Ok((inner, addresses))
     }
 
@@ -115,6 +115,8 @@ impl Inner {
             .crc(options.crc)
             // The initiator's first grant does what an RTR does: it lets the responder speak.
             .peer_to_peer(false)
+            // Grants come without being asked for.
+            .remind_always(true)
             .private_data(private_data)
             .send_queue(sends)
             .receive_queue(receives)

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use uwarp::{Completion, PostError, SendFlags, SettingUp, Socket};
+use uwarp::{Batch, Completion, PostError, SendFlags, SettingUp, Socket};
 use uwarp_rsockets::{Post, ReadEnd, Request, Stream, WriteError};
 
 use crate::buffers::Buffers;
@@ -53,6 +53,8 @@ pub(crate) struct State {
     /// TCP has been asked to close.
     hung_up: bool,
     arrivals: u32,
+    /// Requests that are posted and have not completed.
+    under_way: u32,
     pub(crate) beside: Beside,
 }
 
@@ -70,12 +72,14 @@ impl State {
             closed: false,
             hung_up: false,
             arrivals: 0,
+            under_way: 0,
             beside: Beside::new(options.one_sided_queue),
         }
     }
 
-    /// The set-up is under way from now on.
-    pub(crate) fn begin(&mut self, setup: SettingUp) {
+    /// The set-up is under way from now on; so many receives are posted.
+    pub(crate) fn begin(&mut self, setup: SettingUp, receives: u32) {
+        self.under_way = receives;
         setup.begin();
         self.setup = Some(setup);
     }
@@ -159,9 +163,15 @@ impl State {
         // The order matters: what has completed before the end is taken before the end is told.
         let over = socket.end().is_some();
         let ended = over || socket.peer_closed();
-        while let Some(completion) = self.socket.as_ref().and_then(Socket::poll) {
+        // Not asked of the socket itself, which would take us for a caller that has nothing else to do.
+        let queue = socket.completion_queue().clone();
+        while let Some(completion) = queue.poll_one() {
+            self.under_way -= 1;
             self.completed(&completion, buffers);
         }
+        // Some may still be on their way; then we are told again.
+        let ended = ended && !over || over && self.under_way == 0;
+        let over = over && self.under_way == 0;
         if ended && let Some(stream) = &mut self.stream {
             stream.lost();
         }
@@ -207,8 +217,9 @@ impl State {
         };
         // Before the message is looked at, which may let the peer send more.
         let posted = post_receive(buffers, index, |id, list| socket.post_recv(id, list));
-        if let Err(error) = posted {
-            tracing::trace!(%error, "a receive is not posted again");
+        match posted {
+            Ok(()) => self.under_way += 1,
+            Err(error) => tracing::trace!(%error, "a receive is not posted again"),
         }
         let outcome = stream.received(&octets[..len.min(octets.len())], |entry| {
             buffers.take_entry(entry)
@@ -227,13 +238,17 @@ impl State {
         let (Some(stream), Some(socket)) = (&mut self.stream, &self.socket) else {
             return;
         };
+        let mut batch = socket.batch();
         while let Some(request) = stream.next_request() {
-            if let Err(error) = post(socket, &request, buffers) {
+            if let Err(error) = post(&mut batch, &request, buffers) {
                 tracing::debug!(%error, "a stream's request is refused");
                 stream.lost();
                 break;
             }
+            self.under_way += 1;
         }
+        // A Write and the Send that tells of it leave together.
+        drop(batch);
         if stream.is_finished() && !self.hung_up {
             self.hung_up = true;
             // Posted work is done, and both ends know that the stream is over.
@@ -374,12 +389,23 @@ impl State {
         self.over
     }
 
-    /// The socket, while the connection is set up and lives and has not been closed, and the one-sided operations.
-    pub(crate) fn socket_and_beside(&mut self) -> Option<(&Socket, &mut Beside)> {
-        self.socket
-            .as_ref()
-            .filter(|_| !self.closed)
-            .map(|socket| (socket, &mut self.beside))
+    /// Posts a one-sided operation.
+    pub(crate) fn post_beside(
+        &mut self,
+        id: u64,
+        post: impl FnOnce(&Socket, u64) -> Result<(), PostError>,
+    ) -> Result<(), PostError> {
+        let socket = self.socket.as_ref().filter(|_| !self.closed);
+        let socket = socket.ok_or(PostError::Closed)?;
+        let number = self.beside.reserve(id).ok_or(PostError::Full)?;
+        match post(socket, BESIDE | number) {
+            Ok(()) => self.under_way += 1,
+            Err(error) => {
+                self.beside.release(number);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn readiness(&self, buffers: &Buffers) -> Readiness {
@@ -410,12 +436,7 @@ pub(crate) fn post_receive(
     post(RECEIVE | u64::from(index), &[buffer]).map_err(io::Error::other)
 }
 
-/// The number for a one-sided operation.
-pub(crate) const fn beside_id(number: u64) -> u64 {
-    BESIDE | number
-}
-
-fn post(socket: &Socket, request: &Request, buffers: &Buffers) -> io::Result<()> {
+fn post(batch: &mut Batch<'_>, request: &Request, buffers: &Buffers) -> io::Result<()> {
     let id = STREAM | u64::from(request.slot);
     let remote = |place: uwarp_rsockets::Place, len: u32| uwarp::RemoteRegion {
         stag: uwarp::Stag(place.stag),
@@ -430,12 +451,12 @@ fn post(socket: &Socket, request: &Request, buffers: &Buffers) -> io::Result<()>
     let posted = match &request.post {
         Post::Data { from, len, to } => buffers
             .data(*from..*from + u64::from(*len))?
-            .with(|list| socket.post_write(id, list, remote(*to, *len))),
+            .with(|list| batch.post_write(id, list, remote(*to, *len))),
         Post::Entry { octets, to } => {
-            socket.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
+            batch.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
         }
-        Post::Message(octets) => socket.post_send(id, &[small(octets)?], SendFlags::default()),
-        Post::Keepalive => socket.post_write(id, &[], remote(uwarp_rsockets::Place::default(), 0)),
+        Post::Message(octets) => batch.post_send(id, &[small(octets)?], SendFlags::default()),
+        Post::Keepalive => batch.post_write(id, &[], remote(uwarp_rsockets::Place::default(), 0)),
         // Of iomaps, which this driver has none of.
         Post::Iomap { .. } | Post::Direct { .. } => Err(PostError::Closed),
     };
