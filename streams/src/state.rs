@@ -364,6 +364,10 @@ impl State {
             socket.abort();
         }
         if let Some(stream) = &mut self.stream {
+            if abort {
+                // Not a word more.
+                stream.lost();
+            }
             stream.close();
         }
         self.post(buffers);

@@ -36,7 +36,7 @@ rcopy_our_server() {
     shift
     host_start rcopy "$peer" rcopy --listen "$host_addr:7427" "$work/rcopy.out" "$@"
     guest "head -c $size /dev/urandom >/tmp/rcopy.in"
-    guest 60 "rcopy -p 7427 /tmp/rcopy.in $host_addr:/whatever"
+    guest 60 "rcopy /tmp/rcopy.in $host_addr:/whatever -p 7427"
     host_finish rcopy
     local sum
     sum=$(sha256sum <"$work/rcopy.out")
