@@ -20,6 +20,9 @@ pub struct StreamOptions {
     /// One-sided operations beside the stream that may be posted and incomplete, or whose completions have not been
     /// taken.
     pub one_sided_queue: u32,
+    /// Buffers that the peer's program may name for [`write_mapped`](crate::StreamSocket::write_mapped): 0 to 128, or a
+    /// multiple of 256 up to 32,512.
+    pub iomap: u16,
     /// Whether a CRC32c protects each FPDU. It is off only when both ends decline it.
     pub crc: bool,
     /// How long the peer may take for the set-up.
@@ -44,6 +47,7 @@ impl Default for StreamOptions {
             credits: 48,
             send_queue: 56,
             one_sided_queue: 7,
+            iomap: 0,
             crc: true,
             startup_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
@@ -63,7 +67,7 @@ impl StreamOptions {
             credits: self.credits,
             send_queue: self.send_queue,
             write_max: WRITE_MAX,
-            iomap: 0,
+            iomap: self.iomap,
         }
     }
 }

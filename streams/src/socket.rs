@@ -22,7 +22,7 @@ const COPY_MAX: usize = 1 << 16;
 /// time blocks. Dropping the last handle closes the stream as [`close`](Self::close) does.
 #[derive(Debug)]
 pub struct StreamSocket {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     addresses: Addresses,
     /// Readers take their turns, so that none reads what another has.
     reading: Mutex<()>,

@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use uwarp::{Batch, Completion, PostError, SendFlags, SettingUp, Socket};
-use uwarp_rsockets::{Post, ReadEnd, Request, Stream, WriteError};
+use uwarp::{Batch, Completion, PostError, SendFlags, SettingUp, Sge, Socket};
+use uwarp_rsockets::{IomapEntry, Post, ReadEnd, Request, Stream, WriteError};
 
 use crate::buffers::Buffers;
 use crate::failure;
@@ -20,6 +20,9 @@ const BESIDE: u64 = 2 << 62;
 
 /// A write finds the stream ready when this part of the send ring is free.
 const WRITABLE_PART: u32 = 4;
+
+/// Octets of a Write to a named buffer at the most, which are copied first.
+const MAPPED_MAX: usize = 1 << 16;
 
 /// What a read finds.
 pub(crate) enum Readable {
@@ -240,7 +243,7 @@ impl State {
         };
         let mut batch = socket.batch();
         while let Some(request) = stream.next_request() {
-            if let Err(error) = post(&mut batch, &request, buffers) {
+            if let Err(error) = post(&mut batch, &request, buffers, None) {
                 tracing::debug!(%error, "a stream's request is refused");
                 stream.lost();
                 break;
@@ -289,6 +292,55 @@ impl State {
         let taken = stream.write(len)?;
         self.post(buffers);
         Ok((taken.end - taken.start) as usize)
+    }
+
+    /// Writes octets to a buffer that the peer's program has named; `None` if it cannot be done yet.
+    pub(crate) fn write_mapped(
+        &mut self,
+        octets: &[u8],
+        offset: u64,
+        buffers: &Buffers,
+    ) -> io::Result<Option<usize>> {
+        self.post(buffers);
+        let (Some(stream), Some(socket)) = (&mut self.stream, &self.socket) else {
+            return Ok(None);
+        };
+        let len = octets.len().min(MAPPED_MAX);
+        let request = stream
+            .write_direct(offset, len as u32, buffers.iomap())
+            .map_err(failure::of_iomap)?;
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        let len = match request.post {
+            Post::Direct { len, .. } => len as usize,
+            _ => 0,
+        };
+        let source = buffers.copied(&octets[..len])?;
+        match post(&mut socket.batch(), &request, buffers, Some(source)) {
+            Ok(()) => self.under_way += 1,
+            Err(error) => {
+                stream.lost();
+                return Err(error);
+            }
+        }
+        Ok(Some(len))
+    }
+
+    /// Names a buffer of ours to the peer's program.
+    pub(crate) fn map(&mut self, entry: IomapEntry, buffers: &Buffers) -> io::Result<u16> {
+        let stream = self.stream.as_mut().filter(|_| self.setup.is_none());
+        let stream = stream.ok_or_else(|| failure::errno(libc::ENOTCONN))?;
+        let index = stream.map(entry).map_err(failure::of_iomap)?;
+        self.post(buffers);
+        Ok(index)
+    }
+
+    /// The place of a name is free again.
+    pub(crate) fn unmap(&mut self, index: u16) {
+        if let Some(stream) = &mut self.stream {
+            stream.unmap(index);
+        }
     }
 
     /// What a read finds.
@@ -440,7 +492,12 @@ pub(crate) fn post_receive(
     post(RECEIVE | u64::from(index), &[buffer]).map_err(io::Error::other)
 }
 
-fn post(batch: &mut Batch<'_>, request: &Request, buffers: &Buffers) -> io::Result<()> {
+fn post(
+    batch: &mut Batch<'_>,
+    request: &Request,
+    buffers: &Buffers,
+    mut direct: Option<Sge>,
+) -> io::Result<()> {
     let id = STREAM | u64::from(request.slot);
     let remote = |place: uwarp_rsockets::Place, len: u32| uwarp::RemoteRegion {
         stag: uwarp::Stag(place.stag),
@@ -461,8 +518,16 @@ fn post(batch: &mut Batch<'_>, request: &Request, buffers: &Buffers) -> io::Resu
         }
         Post::Message(octets) => batch.post_send(id, &[small(octets)?], SendFlags::default()),
         Post::Keepalive => batch.post_write(id, &[], remote(uwarp_rsockets::Place::default(), 0)),
-        // Of iomaps, which this driver has none of.
-        Post::Iomap { .. } | Post::Direct { .. } => Err(PostError::Closed),
+        Post::Iomap { octets, to } => {
+            batch.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
+        }
+        Post::Direct { len, to } => {
+            let source = direct
+                .take()
+                .ok_or(PostError::Closed)
+                .map_err(io::Error::other)?;
+            batch.post_write(id, &[source], remote(*to, *len))
+        }
     };
     posted.map_err(io::Error::other)
 }

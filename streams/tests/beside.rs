@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::thread;
 
 use common::{PATIENCE, narrow, pair, pattern, read_to_end, write_all};
@@ -116,6 +117,47 @@ fn streams_do_not_reach_each_others_regions() {
         let completion = beside.wait(Some(PATIENCE)).unwrap().unwrap();
         assert_eq!(completion.is_success(), good);
     }
+}
+
+#[test]
+fn named_buffers_are_written_to_without_a_word() {
+    let options = StreamOptions {
+        iomap: 2,
+        ..narrow()
+    };
+    let (client, server) = pair(&options);
+    let regions = [1000, 100_000].map(|len| {
+        let domain = server.one_sided().domain();
+        domain.register(vec![0; len], Rights::REMOTE_WRITE).unwrap()
+    });
+    assert_eq!(server.map(&regions[0], 0).unwrap(), 0);
+    assert_eq!(server.map(&regions[1], 5000).unwrap(), 1);
+    let full = server.map(&regions[0], 9).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::OutOfMemory);
+    // Whatever comes later than the names.
+    write_all(&server, b"!").unwrap();
+    assert!(client.wait(Wants::READABLE, Some(PATIENCE)).unwrap());
+    let unknown = client.write_mapped(b"x", 1000).unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::InvalidInput);
+    for (offset, len) in [(10, 990), (5000, 100_000)] {
+        let octets = pattern(len, 8);
+        let mut done = 0;
+        while done < len {
+            match client.write_mapped(&octets[done..], offset + done as u64) {
+                Ok(count) => done += count,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+    }
+    write_all(&client, b"done").unwrap();
+    assert!(server.wait(Wants::READABLE, Some(PATIENCE)).unwrap());
+    for (region, at, len) in [(&regions[0], 10, 990), (&regions[1], 0, 100_000)] {
+        let mut octets = vec![0; len];
+        region.read_at(at, &mut octets).unwrap();
+        assert!(octets == pattern(len, 8));
+    }
+    server.unmap(0);
+    assert_eq!(server.map(&regions[0], 9).unwrap(), 0);
 }
 
 #[test]

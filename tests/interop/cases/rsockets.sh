@@ -1,19 +1,19 @@
-# Programs that use rsockets: rstream and rcopy of rdma-core, with our byte stream at the other end.
+# Programs that use rsockets: rstream, riostream and rcopy of rdma-core, with our byte stream at the other end.
 
 rstream_our_client() {
-    local blocking=$1 iterations=$2 count=$3 size=$4
-    shift 4
-    guest_start rstream 60 "rstream -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
+    local program=$1 blocking=$2 iterations=$3 count=$4 size=$5
+    shift 5
+    guest_start rstream 60 "$program -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
     guest_listens 7471
-    host "$peer" rstream --connect "$guest_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
+    host "$peer" "$program" --connect "$guest_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
     guest_finish rstream
 }
 
 rstream_our_server() {
-    local blocking=$1 iterations=$2 count=$3 size=$4
-    shift 4
-    host_start rstream "$peer" rstream --listen "$host_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
-    guest 60 "rstream -s $host_addr -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
+    local program=$1 blocking=$2 iterations=$3 count=$4 size=$5
+    shift 5
+    host_start rstream "$peer" "$program" --listen "$host_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
+    guest 60 "$program -s $host_addr -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
     host_finish rstream
 }
 
@@ -45,13 +45,15 @@ rcopy_our_server() {
 
 for role in our_client our_server; do
     name=${role/_/ }
-    check "rstream: $name, 100 transfers of 16" "rstream_$role" b 10 10 16
-    check "rstream: $name, 200 transfers of 10000" "rstream_$role" b 10 20 10000
-    check "rstream: $name, 5 transfers of 1000000" "rstream_$role" n 1 5 1000000
+    check "rstream: $name, 100 transfers of 16" "rstream_$role" rstream b 10 10 16
+    check "rstream: $name, 200 transfers of 10000" "rstream_$role" rstream b 10 20 10000
+    check "rstream: $name, 5 transfers of 1000000" "rstream_$role" rstream n 1 5 1000000
     if [[ -z $short ]]; then
-        check "rstream: $name, 1000 at a time of 1" "rstream_$role" b 2 1000 1
-        check "rstream: $name, small rings and few credits" "rstream_$role" n 2 20 30000 --ring 8192 --credits 16
-        check "rstream: $name, no CRC" "rstream_$role" n 2 10 100000 --no-crc
+        check "rstream: $name, 1000 at a time of 1" "rstream_$role" rstream b 2 1000 1
+        check "rstream: $name, small rings and few credits" "rstream_$role" rstream n 2 20 30000 --ring 8192 --credits 16
+        check "rstream: $name, no CRC" "rstream_$role" rstream n 2 10 100000 --no-crc
     fi
+    check "riostream: $name, 10 by 10 transfers of 1000" "rstream_$role" riostream b 10 10 1000
+    check "riostream: $name, 5 by 5 transfers of 300000" "rstream_$role" riostream n 5 5 300000
     check "rcopy: $name, 5000000 octets" "rcopy_$role" 5000000
 done

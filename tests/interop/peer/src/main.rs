@@ -72,6 +72,13 @@ enum Command {
         #[command(flatten)]
         options: stream::RstreamSettings,
     },
+    /// The other end of riostream with -T v
+    Riostream {
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        options: stream::RstreamSettings,
+    },
     /// rcopy's other end
     Rcopy {
         #[command(flatten)]
@@ -94,6 +101,7 @@ fn main() -> ExitCode {
         Command::Cmatose { side, options } => cmatose::run(side.place(), &options),
         Command::Perftest { side, options } => perftest::run(side.place(), &options),
         Command::Rstream { side, options } => stream::rstream(side.place(), &options),
+        Command::Riostream { side, options } => stream::riostream(side.place(), &options),
         Command::Rcopy { side, options } => stream::rcopy(side.place(), &options),
         Command::Verbs { side, options } => verbs::run(side.place(), &options),
     };

@@ -1,11 +1,13 @@
-//! The other end of the programs that speak rsockets: rstream and rcopy. As these do it, over a byte stream of ours.
+//! The other end of the programs that speak rsockets: rstream, riostream and rcopy. As these do it, over a byte stream of ours.
 
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use uwarp::{Region, Rights};
 use uwarp_streams::{StreamOptions, StreamSocket, Unwatched, Wants};
 
 use crate::end::{Outcome, PATIENCE, Place};
@@ -60,6 +62,42 @@ pub(crate) fn rstream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
     turns(&mut end, 1, SYNC)?;
     for _ in 0..settings.iterations {
         turns(&mut end, settings.transfers, settings.size)?;
+    }
+    end.finish()
+}
+
+/// riostream with `-T v`: Writes into a buffer that the other end has named, of which the last octet tells that they have
+/// come.
+pub(crate) fn riostream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
+    let connects = matches!(place, Place::Connect(_));
+    let mut end = End::new(place, &settings.stream)?;
+    let size = settings.size;
+    let domain = end.stream.one_sided().domain();
+    let region = domain.register(vec![0xff; size], Rights::REMOTE_WRITE)?;
+    end.stream.map(&region, 0)?;
+    for sends in [connects, !connects] {
+        if sends {
+            end.write_all(&[0; SYNC])?;
+        } else {
+            end.read_exact(&mut [0; SYNC])?;
+        }
+    }
+    let mut octets = vec![0; size];
+    for turn in 0..2 * settings.iterations {
+        let marker = turn as u8;
+        if (turn % 2 == 0) == connects {
+            for _ in 1..settings.transfers {
+                end.write_mapped(&octets)?;
+            }
+            for octet in &mut octets[..size - 1] {
+                *octet = end.sent;
+                end.sent = end.sent.wrapping_add(1);
+            }
+            octets[size - 1] = marker;
+            end.write_mapped(&octets)?;
+        } else {
+            end.expect_mapped(&region, marker)?;
+        }
     }
     end.finish()
 }
@@ -120,6 +158,7 @@ impl End {
     fn new(place: Place, settings: &StreamSettings) -> Outcome<Self> {
         let mut options = StreamOptions {
             crc: !settings.no_crc,
+            iomap: 1,
             ..StreamOptions::default()
         };
         if let Some(ring) = settings.ring {
@@ -217,6 +256,45 @@ impl End {
             }
         }
         self.expected = self.expected.wrapping_add(len as u8);
+        Ok(())
+    }
+
+    fn write_mapped(&self, octets: &[u8]) -> Outcome<()> {
+        let mut done = 0;
+        while done < octets.len() {
+            match self.stream.write_mapped(&octets[done..], done as u64) {
+                Ok(count) => done += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_mapped(&mut self, region: &Region, marker: u8) -> Outcome<()> {
+        let last = region.len() - 1;
+        let start = Instant::now();
+        loop {
+            let mut octet = [0];
+            region.read_at(last as u64, &mut octet)?;
+            if octet[0] == marker {
+                break;
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(format!("the marker {marker} does not come").into());
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let mut octets = vec![0; last];
+        region.read_at(0, &mut octets)?;
+        for octet in octets {
+            if octet != self.expected {
+                return Err(format!("{octet} and not {}", self.expected).into());
+            }
+            self.expected = self.expected.wrapping_add(1);
+        }
         Ok(())
     }
 
