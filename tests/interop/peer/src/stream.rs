@@ -82,7 +82,8 @@ pub(crate) fn riostream(place: Place, settings: &RstreamSettings) -> Outcome<()>
             end.read_exact(&mut [0; SYNC])?;
         }
     }
-    let mut octets = vec![0; size];
+    // Its last octet is no marker.
+    let mut octets = vec![0xff; size];
     for turn in 0..2 * settings.iterations {
         let marker = turn as u8;
         if (turn % 2 == 0) == connects {
