@@ -91,29 +91,23 @@ impl Connection {
     }
 }
 
-/// So many connections, all of which have had one message there and back.
+/// So many connections, set up one after the other, each with one message there and back.
 fn connections(address: SocketAddr, count: usize, ddp: bool) -> Result<Vec<Connection>, Failure> {
     let mut connections = Vec::new();
     for _ in 0..count {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        connections.push(if ddp {
+        let tcp = TcpStream::connect(address)?;
+        tcp.set_nodelay(true)?;
+        let mut connection = if ddp {
             let options = StreamOptions::default();
-            Connection::Ddp(StreamSocket::initiate(
-                stream,
-                &options,
-                Arc::new(Unwatched),
-            )?)
-        } else {
-            Connection::Tcp(stream)
-        });
-    }
-    for connection in &mut connections {
-        if let Connection::Ddp(stream) = connection {
+            let stream = StreamSocket::initiate(tcp, &options, Arc::new(Unwatched))?;
             stream.wait(Wants::WRITABLE, None)?;
-        }
+            Connection::Ddp(stream)
+        } else {
+            Connection::Tcp(tcp)
+        };
         connection.write(&[1; MESSAGE])?;
         connection.read(&mut [0; MESSAGE])?;
+        connections.push(connection);
     }
     Ok(connections)
 }
