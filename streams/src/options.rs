@@ -39,7 +39,7 @@ pub struct StreamOptions {
 
 impl Default for StreamOptions {
     /// Rings of 512 and 256 KiB, with which bulk data keeps flowing while threads sleep and wake; 48 credits and queues
-    /// of 56 and 7, which keep an idle connection small.
+    /// of 56 and 7, which keep an idle connection small; and TCP's own patience, as a program over TCP has it.
     fn default() -> Self {
         Self {
             recv_buffer: 1 << 19,
@@ -51,7 +51,7 @@ impl Default for StreamOptions {
             crc: true,
             startup_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
-            keepalive: Some(Keepalive::default()),
+            keepalive: None,
             workers: None,
             read_depth: 8,
         }
