@@ -9,6 +9,7 @@ use uwarp_ddp::Stag;
 use uwarp_rdmap::{OperationKind, Status};
 
 use crate::error::Error;
+use crate::notify::{Notifier, Notify};
 use crate::ring::{CompletionRing, Credits};
 
 /// Names a socket in the completions of a shared queue; never used twice in a process.
@@ -67,6 +68,7 @@ struct Inner {
     /// How often it was found empty, wrapping.
     idled: AtomicUsize,
     capacity: u32,
+    notifier: Option<Notifier>,
     /// The process that made it.
     generation: u32,
 }
@@ -90,6 +92,16 @@ impl CompletionQueue {
     /// sockets, whose completions have not been taken.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
+        Self::build(capacity, None)
+    }
+
+    /// As [`new`](Self::new), with somebody to tell when there is news, by whatever thread has made it.
+    #[must_use]
+    pub fn with_notify(capacity: u32, notify: Arc<dyn Notify>) -> Self {
+        Self::build(capacity, Some(Notifier::new(notify)))
+    }
+
+    fn build(capacity: u32, notifier: Option<Notifier>) -> Self {
         let capacity = capacity.max(1);
         Self(Arc::new(Inner {
             // One place more, for a token.
@@ -98,6 +110,7 @@ impl CompletionQueue {
             token: AtomicBool::new(false),
             idled: AtomicUsize::new(1),
             capacity,
+            notifier,
             generation: crate::fork::generation(),
         }))
     }
@@ -236,12 +249,29 @@ impl CompletionQueue {
         &self.0.places
     }
 
+    /// There is news for the notifier.
+    pub(crate) fn note(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.note();
+        }
+    }
+
+    /// Tells the notifier what has been noted. To be called when the engine has been let go.
+    pub(crate) fn tell(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.tell();
+        }
+    }
+
     /// Adds a completion whose place has been reserved. It comes back if a thread that takes an earlier completion is
     /// in the midst of that: the caller tries again later, and keeps the order.
     pub(crate) fn push(&self, completion: Completion) -> Result<(), Completion> {
         match self.0.ring.push(Some(completion)) {
             Err(Some(completion)) => Err(completion),
-            Ok(()) | Err(None) => Ok(()),
+            Ok(()) | Err(None) => {
+                self.note();
+                Ok(())
+            }
         }
     }
 

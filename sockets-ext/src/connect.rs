@@ -179,7 +179,7 @@ impl DdpMode for socket2::Socket {
 }
 
 /// A socket that its worker does not know of yet.
-fn prepared(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
+pub(crate) fn prepared(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
     options.check_owner()?;
     let worker = match &options.workers {
         Some(workers) => workers.next(),

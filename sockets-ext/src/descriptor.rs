@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
+use smallvec::SmallVec;
 use uwarp_rdmap::{Operation, Slot};
 
 use crate::domain::Sge;
@@ -11,8 +11,9 @@ use crate::ring::{Intake, Queue, Ticket};
 /// Elements of a gather or scatter list at the most.
 pub const MAX_SGE: usize = 6;
 
-/// A gather or scatter list.
-pub(crate) type SgeList = ArrayVec<Sge, MAX_SGE>;
+/// A gather or scatter list. A socket has a place for each request that it may have, so longer lists, which are rare,
+/// have their elements elsewhere.
+pub(crate) type SgeList = SmallVec<[Sge; 2]>;
 
 /// One posted work request.
 #[derive(Debug)]

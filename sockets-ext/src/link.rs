@@ -244,7 +244,7 @@ impl Link {
     /// The caller carries it itself if it is small and the first since the caller had nothing else to do. Those
     /// that follow at once become batches: of callers that come back soon, when they next wait, or when enough
     /// are queued, or at the worker's next tick; of others the worker makes them.
-    fn set_out(self: &Arc<Self>, len: u32) {
+    pub(crate) fn set_out(self: &Arc<Self>, len: u32) {
         let idled = self.completions.idled();
         let first = self.idled.load(Ordering::Relaxed) != idled;
         if first {
@@ -357,7 +357,10 @@ impl Link {
 
     /// Drives the engine if nobody does; whoever does is called otherwise.
     pub(crate) fn try_drive<R>(&self, drive: impl FnOnce(&mut Engine) -> R) -> Option<Driven<R>> {
-        self.engine.try_drive(drive)
+        let driven = self.engine.try_drive(drive);
+        // The notifier may post, and so drive in its turn.
+        self.completions.tell();
+        driven
     }
 
     /// The worker's poll has said something; the next one to drive the engine hears it.
@@ -443,6 +446,7 @@ impl Link {
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
         self.changed.notify_all();
+        self.completions.note();
     }
 
     pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

@@ -342,17 +342,20 @@ impl Incoming {
 
     /// The socket, to be answered with `private_data`.
     fn take_socket(&mut self, private_data: &[u8]) -> Result<Socket, Error> {
-        let limit = max_private_data(&self.request);
-        if private_data.len() > limit {
-            return Err(Error::PrivateDataTooLong {
-                limit,
-                len: private_data.len(),
-            });
-        }
+        check_private_data(&self.request, private_data)?;
         let socket = self.socket.take().ok_or(Error::ListenerClosed)?;
         socket.check_owner().map_err(|()| Error::Forked)?;
         Ok(socket)
     }
+}
+
+/// Whether the private data fit into the Reply.
+pub(crate) fn check_private_data(request: &PeerRequest, private_data: &[u8]) -> Result<(), Error> {
+    let (limit, len) = (max_private_data(request), private_data.len());
+    if len > limit {
+        return Err(Error::PrivateDataTooLong { limit, len });
+    }
+    Ok(())
 }
 
 /// Private data that fits into the Reply, besides the words of RFC 6581.

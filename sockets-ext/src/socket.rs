@@ -11,11 +11,12 @@ use uwarp_rdmap::atomic::ATOMIC_WORD;
 use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
+use crate::batch::Batch;
 use crate::completion::{Completion, CompletionQueue, SocketId};
 use crate::descriptor::{Descriptor, MAX_SGE};
 use crate::domain::{Domain, RemoteRegion, Sge};
 use crate::error::{Error, PostError, WaitError};
-use crate::link::{Command, Link, Phase};
+use crate::link::{Command, Link, Phase, State};
 use crate::ring::Queue;
 
 /// What a Send asks of the receiver besides taking its data (RFC 5040 s5.3).
@@ -214,7 +215,7 @@ impl Socket {
     }
 
     /// Whether a request may be posted; gives the octets of its list.
-    fn check(
+    pub(crate) fn check(
         &self,
         list: &[Sge],
         operation: Option<Operation>,
@@ -239,6 +240,12 @@ impl Socket {
                 .ok_or(PostError::OffsetWrap)?;
         }
         Ok(len)
+    }
+
+    /// Begins a batch of requests that are sent together.
+    #[must_use = "what is posted to a batch leaves when that is dropped"]
+    pub const fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
     }
 
     /// The queue that completions of this socket go to.
@@ -388,13 +395,20 @@ impl Socket {
 
     /// Waits until the set-up has come to an end.
     pub(crate) fn await_established(&self) -> Result<(), Error> {
-        let timeout = self.link.startup_timeout;
-        let outcome = self.link.wait_state(None, |state| match &mut state.phase {
+        let outcome = self
+            .link
+            .wait_state(None, |state| self.setup_outcome(state));
+        outcome.unwrap_or(Err(Error::SetupClosed))
+    }
+
+    /// What has become of the set-up; `None` while it is under way.
+    pub(crate) fn setup_outcome(&self, state: &mut State) -> Option<Result<(), Error>> {
+        match &mut state.phase {
             Phase::Starting | Phase::Requested(_) => None,
             Phase::Established => Some(Ok(())),
             // Set up and over already: the socket tells, and has what was received.
             Phase::Over(_) if self.link.established().is_some() => Some(Ok(())),
-            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
+            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), self.link.startup_timeout))),
             Phase::Rejected {
                 private_data,
                 required_ord,
@@ -409,8 +423,7 @@ impl Socket {
                 }),
                 None => Err(Error::SetupClosed),
             }),
-        });
-        outcome.unwrap_or(Err(Error::SetupClosed))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 #   tests/interop/run.sh                 the whole matrix
 #   tests/interop/run.sh --short         a part of it, a few minutes long, for CI
 #   tests/interop/run.sh --only REGEX    the cases whose names match
-#   tests/interop/run.sh GROUP...        of: rping tools perf verbs netem torment, and long, which takes ten minutes
+#   tests/interop/run.sh GROUP...        of: rping tools perf verbs rsockets netem torment, and long, which takes ten minutes
 #   tests/interop/run.sh --shell         boots, and runs commands from standard input in the guest
 #
 # Exit status 0 if no case failed, 1 if one did, 2 if the guest could not be built or booted.
@@ -61,7 +61,7 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 if [[ ${#groups[@]} -eq 0 ]]; then
-    groups=(rping tools perf verbs netem)
+    groups=(rping tools perf verbs rsockets netem)
     [[ -n $short ]] || groups+=(torment)
 fi
 
