@@ -42,6 +42,8 @@ pub(crate) struct Endpoint {
     edges: AtomicBool,
     /// Arrivals that have been shown to those who wait for edges.
     shown_arrivals: AtomicU32,
+    /// Reads without waiting that have found nothing since one found something.
+    in_vain: AtomicU32,
     /// O_NONBLOCK of the program's descriptor.
     nonblocking: AtomicBool,
     /// SO_SNDTIMEO in microseconds, 0 for none.
@@ -70,6 +72,9 @@ struct Tcp {
     /// It has been given to the stream, which closes it.
     given: bool,
 }
+
+/// Reads that may find nothing before it is looked why.
+const IN_VAIN_MAX: u32 = 8;
 
 /// How far the set-up is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +105,7 @@ impl Endpoint {
             registered: AtomicBool::new(false),
             edges: AtomicBool::new(false),
             shown_arrivals: AtomicU32::new(0),
+            in_vain: AtomicU32::new(0),
             nonblocking: AtomicBool::new(nonblocking),
             send_timeout: AtomicU64::new(timeout.map_or(0, |time| microseconds(&time))),
             failure: AtomicI32::new(0),
@@ -317,7 +323,13 @@ impl Endpoint {
         self.signal.show(|| self.shown());
     }
 
-    /// The program has taken octets, or found none.
+    /// The program has taken octets.
+    pub(crate) fn has_taken(&self) {
+        self.in_vain.store(0, Ordering::Relaxed);
+        self.has_read();
+    }
+
+    /// The program has looked for octets.
     pub(crate) fn has_read(&self) {
         if self.is_watched() {
             self.signal.show(|| self.shown());
@@ -326,7 +338,18 @@ impl Endpoint {
 
     /// The program found no octets, though the signal had told of some.
     pub(crate) fn misled(&self) {
+        self.in_vain.store(0, Ordering::Relaxed);
         self.signal.show_reads_anew(|| self.shown());
+    }
+
+    /// The program, which does not wait, found no octets. If that comes again and again, somebody else may have sent
+    /// something to the signal.
+    pub(crate) fn has_read_in_vain(&self) {
+        if self.in_vain.fetch_add(1, Ordering::Relaxed) < IN_VAIN_MAX {
+            self.has_read();
+        } else {
+            self.misled();
+        }
     }
 
     /// The program has put octets, and there may be no room any more.

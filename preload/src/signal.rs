@@ -89,7 +89,7 @@ impl Signal {
     /// As [`show`](Self::show), but what is readable then is readable anew, for those who wait for edges.
     pub(crate) fn show_reads_anew(&self, now: impl FnOnce() -> Shown) {
         let mut state = self.lock();
-        state.unread();
+        state.unread_all();
         let now = now();
         state.show(now, &self.name);
     }
@@ -150,13 +150,15 @@ impl State {
         }
     }
 
-    /// Takes what lies in the queue.
+    /// Takes its own octet from the queue.
     fn unread(&mut self) {
-        if self.fd < 0 {
-            return;
-        }
-        let mut octets = [0; 8];
-        while sys::receive(self.fd, &mut octets) > 0 {}
+        sys::receive(self.fd, &mut [0]);
+        self.shown.readable = false;
+    }
+
+    /// Takes all that lies in the queue.
+    fn unread_all(&mut self) {
+        while self.fd >= 0 && sys::receive(self.fd, &mut [0]) > 0 {}
         self.shown.readable = false;
     }
 

@@ -315,7 +315,7 @@ unsafe fn take_from(
             Ok(read) => {
                 *got += read;
                 if peek || *got == wanted {
-                    endpoint.has_read();
+                    endpoint.has_taken();
                     return Step::Done(*got);
                 }
                 // A read that brings less than was asked for says that there is no more, to some programs. So it is
@@ -324,7 +324,7 @@ unsafe fn take_from(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if *got > 0 && flags & libc::MSG_WAITALL == 0 {
-                    endpoint.has_read();
+                    endpoint.has_taken();
                     return Step::Done(*got);
                 }
                 return wait(fd, endpoint, flags, waited);
@@ -343,7 +343,7 @@ unsafe fn take_from(
 
 fn wait(fd: c_int, endpoint: &std::sync::Arc<Endpoint>, flags: c_int, waited: bool) -> Step {
     if flags & libc::MSG_DONTWAIT != 0 || endpoint.is_nonblocking() {
-        endpoint.has_read();
+        endpoint.has_read_in_vain();
         return Step::Failed(libc::EAGAIN);
     }
     if waited {
