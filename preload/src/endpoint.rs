@@ -189,6 +189,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether a plain connection is to take its place, or does so just now.
+    pub(crate) fn is_falling_back(&self) -> bool {
+        self.falling_back.load(Ordering::Relaxed)
+    }
+
     fn will_fall_back(&self) -> bool {
         self.falling_back.load(Ordering::Relaxed)
             || self

@@ -117,7 +117,15 @@ enum Chosen {
 
 /// `None` for plain TCP and what is no TCP.
 unsafe fn chosen(fd: c_int, address: *const sockaddr, len: socklen_t) -> Option<Chosen> {
-    let entry = table::get(fd);
+    let mut entry = table::get(fd);
+    if let Some(Kind::Stream(endpoint)) = entry.as_ref().map(|entry| &entry.kind)
+        && endpoint.is_falling_back()
+    {
+        // A plain connection may just be taking its place.
+        let change = table::change();
+        entry = table::get(fd);
+        drop(change);
+    }
     let marked = match entry.as_ref().map(|entry| &entry.kind) {
         Some(Kind::Stream(endpoint)) => {
             return Some(Chosen::Again(match endpoint.progress() {
