@@ -210,12 +210,18 @@ pub(crate) struct BenchArgs {
     /// How many rounds RDMA and TCP take in turn
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// How many Writes of 1 MiB each round has
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) writes: u32,
-    /// How many Sends of 64 octets, one after the other, each round has
-    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) sends: u32,
+    /// How much each measurement moves, in percent of what takes a few tenths of a second
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) effort: u32,
+    /// Measure messages of these sizes only, of those from 8 octets to 8M that are measured
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = crate::units::parse_size)]
+    pub(crate) sizes: Vec<u64>,
+    /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed
+    #[arg(long)]
+    pub(crate) others: bool,
+    /// Draw throughput and latency against size into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -99,10 +99,18 @@ mod access;
 pub mod memory;
 #[cfg_attr(
     loom,
-    allow(dead_code, reason = "only the loom tests use the rings then")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the loom tests use the rings then"
+    )
 )]
 mod ring;
 
+#[cfg(not(loom))]
+mod attend;
+#[cfg(not(loom))]
+mod batch;
 #[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]
@@ -130,6 +138,8 @@ mod notify;
 #[cfg(not(loom))]
 mod options;
 #[cfg(not(loom))]
+mod poll;
+#[cfg(not(loom))]
 mod setup;
 #[cfg(not(loom))]
 mod socket;
@@ -143,6 +153,7 @@ pub use api::*;
 
 #[cfg(not(loom))]
 mod api {
+    pub use crate::batch::Batch;
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
     pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;

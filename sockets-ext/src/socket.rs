@@ -11,6 +11,7 @@ use uwarp_rdmap::atomic::ATOMIC_WORD;
 use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
+use crate::batch::Batch;
 use crate::completion::{Completion, CompletionQueue, SocketId};
 use crate::descriptor::{Descriptor, MAX_SGE, SgeList};
 use crate::domain::{Domain, RemoteRegion, Sge};
@@ -207,7 +208,7 @@ impl Socket {
     }
 
     /// A request that may be posted.
-    fn describe(
+    pub(crate) fn describe(
         &self,
         id: u64,
         list: &[Sge],
@@ -241,6 +242,12 @@ impl Socket {
         })
     }
 
+    /// Begins a batch of requests that are sent together.
+    #[must_use = "what is posted to a batch leaves when that is dropped"]
+    pub const fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
     /// The queue that completions of this socket go to.
     #[must_use]
     pub fn completion_queue(&self) -> &CompletionQueue {
@@ -258,7 +265,8 @@ impl Socket {
     /// Takes a completion if there is one. Never blocks.
     #[must_use]
     pub fn poll(&self) -> Option<Completion> {
-        self.link.completions.poll_one()
+        self.check_owner().ok()?;
+        crate::attend::poll(&self.link)
     }
 
     /// Waits for a completion, at most `timeout` (for ever if `None`).
@@ -270,9 +278,10 @@ impl Socket {
         self.check_owner().map_err(|()| WaitError::Forked)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // The order matters: what completed before the end is taken before the end is told.
-            let end = self.end();
-            if let Some(completion) = self.poll() {
+            // The order matters: every completion is taken before the end is told.
+            let complete = self.link.is_complete();
+            let end = complete.then(|| self.end()).flatten();
+            if let Some(completion) = self.link.completions.take() {
                 return Ok(completion);
             }
             if let Some(end) = end {
@@ -283,14 +292,43 @@ impl Socket {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(WaitError::TimedOut);
             }
-            if let Some(completion) = self
-                .link
-                .completions
-                .nap(deadline)
+            if let Some(completion) = crate::attend::wait(&self.link, deadline)
                 .map_err(|error| WaitError::System(error.kind()))?
             {
                 return Ok(completion);
             }
+        }
+    }
+
+    /// Waits until `look` gives something, driving the connection all the time and without sleeping, at most `timeout`
+    /// (for ever if `None`). For memory that the peer writes to without a message: `look` reads it. Completions stay
+    /// in their queue.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`], or [`WaitError::Over`] when the connection has ended and `look` gives nothing.
+    pub fn spin_until<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<T, WaitError> {
+        self.check_owner().map_err(|()| WaitError::Forked)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let end = if self.link.is_closed() {
+                self.end()
+            } else {
+                None
+            };
+            if let Some(seen) = look() {
+                return Ok(seen);
+            }
+            if let Some(end) = end {
+                return Err(WaitError::Over(end));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(WaitError::TimedOut);
+            }
+            crate::attend::spin(&self.link);
         }
     }
 

@@ -229,6 +229,18 @@ impl Connection {
         self.link.is_none() && !self.over
     }
 
+    /// Whether FPDUs may be sent, and nothing but posted work decides which.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sending == Sending::Open
+    }
+
+    /// Whether FPDUs of the peer are expected.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.receiving == Receiving::Open
+    }
+
     /// Octets that may be read while the connection starts: as many as the startup frame needs and no
     /// more, since what follows a rejecting Reply belongs to the application. 0 while the application
     /// decides, and after the startup.

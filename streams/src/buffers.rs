@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use uwarp::{Domain, Memory, Region, Rights, Sge, SpanError};
-use uwarp_rsockets::{ENTRY_LEN, MESSAGE_LEN, Memory as Places, Place, pieces};
+use uwarp_rsockets::{
+    ENTRY_LEN, IOMAP_ENTRY_LEN, MESSAGE_LEN, Memory as Places, Place, TABLE_ENTRIES, pieces,
+};
 
 use crate::options::StreamOptions;
 
-/// Octets that each request has for a small source: an entry of the peer's table, or a message.
-const SLOT_LEN: usize = ENTRY_LEN;
+/// Octets that each request has for a small source: an entry of the peer's table or iomap, or a message.
+const SLOT_LEN: usize = IOMAP_ENTRY_LEN;
 
 /// The regions of a stream, in a domain of its own: nothing of it can be reached over another socket.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Buffers {
     receives: u32,
     recv_len: u32,
     send_len: u32,
+    iomap: u16,
 }
 
 impl Buffers {
@@ -48,6 +51,7 @@ impl Buffers {
             receives: config.receives(),
             recv_len: options.recv_buffer,
             send_len: options.send_buffer,
+            iomap: options.iomap,
             domain,
         })
     }
@@ -124,6 +128,26 @@ impl Buffers {
         let cleared = self.table.write_at(at, &[0; ENTRY_LEN]);
         debug_assert!(cleared.is_ok(), "the table has two entries");
         entry
+    }
+
+    /// The entries of our iomap, as they are now.
+    pub(crate) fn iomap(&self) -> impl Iterator<Item = [u8; IOMAP_ENTRY_LEN]> {
+        (0..u64::from(self.iomap)).map(|index| {
+            let at = u64::from(TABLE_ENTRIES) * ENTRY_LEN as u64 + index * IOMAP_ENTRY_LEN as u64;
+            let mut entry = [0; IOMAP_ENTRY_LEN];
+            let read = self.table.read_at(at, &mut entry);
+            debug_assert!(read.is_ok(), "the iomap lies behind the table");
+            entry
+        })
+    }
+
+    /// Octets of the program's as the source of one Write, which keeps them.
+    pub(crate) fn copied(&self, octets: &[u8]) -> io::Result<Sge> {
+        let region = self
+            .domain
+            .register(octets.to_vec(), Rights::empty())
+            .map_err(io::Error::other)?;
+        region.slice(..).map_err(io::Error::other)
     }
 
     /// Where the octets `range` of the stream lie in the send ring.

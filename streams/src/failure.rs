@@ -3,7 +3,7 @@
 use std::io;
 
 use uwarp::Error;
-use uwarp_rsockets::{ConfigError, WriteError};
+use uwarp_rsockets::{ConfigError, IomapError, WriteError};
 
 /// An error of this number.
 pub(crate) fn errno(number: i32) -> io::Error {
@@ -40,6 +40,15 @@ pub(crate) fn of_setup(error: &Error) -> i32 {
         Error::Rejected { .. } => libc::ECONNREFUSED,
         Error::SetupClosed => libc::ECONNRESET,
         _ => libc::EPROTO,
+    }
+}
+
+/// A buffer cannot be named, or has no name.
+pub(crate) fn of_iomap(error: IomapError) -> io::Error {
+    match error {
+        IomapError::Full => errno(libc::ENOMEM),
+        IomapError::Place | IomapError::Unknown => errno(libc::EINVAL),
+        IomapError::Write(error) => of_write(error),
     }
 }
 

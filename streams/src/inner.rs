@@ -99,7 +99,7 @@ impl Inner {
             local: setup.local_addr(),
             peer: setup.peer_addr(),
         };
-        inner.with(|state| state.begin(setup));
+        inner.with(|state| state.begin(setup, inner.buffers.receives()));
         Ok((inner, addresses))
     }
 
@@ -115,6 +115,8 @@ impl Inner {
             .crc(options.crc)
             // The initiator's first grant does what an RTR does: it lets the responder speak.
             .peer_to_peer(false)
+            // Grants come without being asked for.
+            .remind_always(true)
             .private_data(private_data)
             .send_queue(sends)
             .receive_queue(receives)
@@ -283,4 +285,64 @@ impl fmt::Debug for Inner {
 pub(crate) struct Addresses {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) peer: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::Unwatched;
+    use std::net::TcpListener;
+    use std::sync::Weak;
+
+    fn tcp() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    fn begin(tcp: TcpStream, role: Role) -> Arc<Inner> {
+        Inner::begin(tcp, role, &StreamOptions::default(), Arc::new(Unwatched))
+            .unwrap()
+            .0
+    }
+
+    fn until(done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(30), "it never is");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn close(inner: Arc<Inner>, abort: bool) -> Weak<Inner> {
+        inner.with(|state| state.close(abort, &inner.buffers));
+        Arc::downgrade(&inner)
+    }
+
+    /// A stream and the queue of its connection refer to each other, but not for ever.
+    #[test]
+    fn nothing_is_left_of_a_stream_that_is_over() {
+        for abort in [false, true] {
+            let (client, server) = tcp();
+            let ends = [
+                begin(server, Role::Responder),
+                begin(client, Role::Initiator),
+            ];
+            for end in &ends {
+                until(|| end.readiness().established);
+            }
+            for end in ends.map(|end| close(end, abort)) {
+                until(|| end.strong_count() == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_stream_that_never_began() {
+        for role in [Role::Responder, Role::Initiator] {
+            let (client, _server) = tcp();
+            let end = close(begin(client, role), false);
+            until(|| end.strong_count() == 0);
+        }
+    }
 }

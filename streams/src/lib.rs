@@ -74,6 +74,8 @@ mod failure;
 #[cfg(not(loom))]
 mod inner;
 #[cfg(not(loom))]
+mod mapped;
+#[cfg(not(loom))]
 mod one_sided;
 #[cfg(not(loom))]
 mod options;

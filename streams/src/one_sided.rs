@@ -7,7 +7,6 @@ use std::time::Duration;
 use uwarp::{AtomicOperation, Completion, Domain, PostError, RemoteRegion, Sge, Socket};
 
 use crate::inner::Inner;
-use crate::state::beside_id;
 
 /// RDMA Writes, Reads and atomic operations over the connection of a stream, which it carries beside the stream.
 ///
@@ -65,13 +64,7 @@ impl<'a> OneSided<'a> {
         post: impl FnOnce(&Socket, u64) -> Result<(), PostError>,
     ) -> Result<(), PostError> {
         self.inner.check_owner().map_err(|_| PostError::Forked)?;
-        self.inner.with(|state| {
-            let (socket, beside) = state.socket_and_beside().ok_or(PostError::Closed)?;
-            let number = beside.reserve(id).ok_or(PostError::Full)?;
-            post(socket, beside_id(number)).inspect_err(|_| {
-                beside.release(number);
-            })
-        })
+        self.inner.with(|state| state.post_beside(id, post))
     }
 
     /// Takes the completion of an operation posted here, if there is one. Never blocks.
@@ -118,7 +111,7 @@ impl Beside {
         }
     }
 
-    fn reserve(&mut self, id: u64) -> Option<u64> {
+    pub(crate) fn reserve(&mut self, id: u64) -> Option<u64> {
         if self.under_way + self.done.len() >= self.limit {
             return None;
         }
@@ -132,7 +125,7 @@ impl Beside {
         Some(number as u64)
     }
 
-    fn release(&mut self, number: u64) -> Option<u64> {
+    pub(crate) fn release(&mut self, number: u64) -> Option<u64> {
         let id = self.posted.get_mut(number as usize)?.take()?;
         self.under_way -= 1;
         Some(id)

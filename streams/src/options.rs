@@ -20,6 +20,9 @@ pub struct StreamOptions {
     /// One-sided operations beside the stream that may be posted and incomplete, or whose completions have not been
     /// taken.
     pub one_sided_queue: u32,
+    /// Buffers that the peer's program may name for [`write_mapped`](crate::StreamSocket::write_mapped): 0 to 128, or a
+    /// multiple of 256 up to 32,512.
+    pub iomap: u16,
     /// Whether a CRC32c protects each FPDU. It is off only when both ends decline it.
     pub crc: bool,
     /// How long the peer may take for the set-up.
@@ -35,15 +38,16 @@ pub struct StreamOptions {
 }
 
 impl Default for StreamOptions {
-    /// Rings as those of rsockets, 128 KiB each way; 48 credits and queues of 56 and 7, which keep an idle connection
-    /// small.
+    /// Rings of 512 and 256 KiB, with which bulk data keeps flowing while threads sleep and wake; 48 credits and queues
+    /// of 56 and 7, which keep an idle connection small.
     fn default() -> Self {
         Self {
-            recv_buffer: 1 << 17,
-            send_buffer: 1 << 17,
+            recv_buffer: 1 << 19,
+            send_buffer: 1 << 18,
             credits: 48,
             send_queue: 56,
             one_sided_queue: 7,
+            iomap: 0,
             crc: true,
             startup_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
@@ -63,7 +67,7 @@ impl StreamOptions {
             credits: self.credits,
             send_queue: self.send_queue,
             write_max: WRITE_MAX,
-            iomap: 0,
+            iomap: self.iomap,
         }
     }
 }

@@ -22,7 +22,7 @@ const COPY_MAX: usize = 1 << 16;
 /// time blocks. Dropping the last handle closes the stream as [`close`](Self::close) does.
 #[derive(Debug)]
 pub struct StreamSocket {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     addresses: Addresses,
     /// Readers take their turns, so that none reads what another has.
     reading: Mutex<()>,
@@ -88,7 +88,7 @@ impl StreamSocket {
         let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let octets = self.inner.with(|state| match state.readable() {
             Readable::Octets(octets) => Ok(Some(octets)),
-            other => match (state.take_error(), other) {
+            other => match (state.take_read_error(), other) {
                 (Some(error), _) => Err(failure::errno(error)),
                 (None, Readable::Nothing) => Err(failure::would_block()),
                 (None, _) => Ok(None),
@@ -120,7 +120,11 @@ impl StreamSocket {
         loop {
             let room = self.inner.with(|state| {
                 // One that comes meanwhile is for the next call.
-                let error = if done == 0 { state.take_error() } else { None };
+                let error = if done == 0 {
+                    state.take_write_error()
+                } else {
+                    None
+                };
                 error.map_or_else(|| state.room(), |error| Err(failure::errno(error)))
             });
             let len = match room {

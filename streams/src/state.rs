@@ -3,8 +3,8 @@
 use std::io;
 use std::ops::Range;
 
-use uwarp::{Completion, PostError, SendFlags, SettingUp, Socket};
-use uwarp_rsockets::{Post, ReadEnd, Request, Stream, WriteError};
+use uwarp::{Batch, Completion, PostError, SendFlags, SettingUp, Sge, Socket};
+use uwarp_rsockets::{IomapEntry, Post, ReadEnd, Request, Stream, WriteError};
 
 use crate::buffers::Buffers;
 use crate::failure;
@@ -20,6 +20,9 @@ const BESIDE: u64 = 2 << 62;
 
 /// A write finds the stream ready when this part of the send ring is free.
 const WRITABLE_PART: u32 = 4;
+
+/// Octets of a Write to a named buffer at the most, which are copied first.
+const MAPPED_MAX: usize = 1 << 16;
 
 /// What a read finds.
 pub(crate) enum Readable {
@@ -44,13 +47,17 @@ pub(crate) struct State {
     error: Option<i32>,
     /// The set-up has failed, or the connection is over.
     over: bool,
-    /// The connection ended without a word, and the program has been told or will be by `error`.
+    /// The connection ended without a word or by a fault, and the program has been told or will be by `error`.
     reset: bool,
+    /// A reader knows of it, too.
+    read_told: bool,
     write_shut: bool,
     closed: bool,
     /// TCP has been asked to close.
     hung_up: bool,
     arrivals: u32,
+    /// Requests that are posted and have not completed.
+    under_way: u32,
     pub(crate) beside: Beside,
 }
 
@@ -63,16 +70,19 @@ impl State {
             error: None,
             over: false,
             reset: false,
+            read_told: false,
             write_shut: false,
             closed: false,
             hung_up: false,
             arrivals: 0,
+            under_way: 0,
             beside: Beside::new(options.one_sided_queue),
         }
     }
 
-    /// The set-up is under way from now on.
-    pub(crate) fn begin(&mut self, setup: SettingUp) {
+    /// The set-up is under way from now on; so many receives are posted.
+    pub(crate) fn begin(&mut self, setup: SettingUp, receives: u32) {
+        self.under_way = receives;
         setup.begin();
         self.setup = Some(setup);
     }
@@ -156,9 +166,15 @@ impl State {
         // The order matters: what has completed before the end is taken before the end is told.
         let over = socket.end().is_some();
         let ended = over || socket.peer_closed();
-        while let Some(completion) = self.socket.as_ref().and_then(Socket::poll) {
+        // Not asked of the socket itself, which would take us for a caller that has nothing else to do.
+        let queue = socket.completion_queue().clone();
+        while let Some(completion) = queue.poll_one() {
+            self.under_way -= 1;
             self.completed(&completion, buffers);
         }
+        // Some may still be on their way; then we are told again.
+        let ended = ended && !over || over && self.under_way == 0;
+        let over = over && self.under_way == 0;
         if ended && let Some(stream) = &mut self.stream {
             stream.lost();
         }
@@ -204,8 +220,9 @@ impl State {
         };
         // Before the message is looked at, which may let the peer send more.
         let posted = post_receive(buffers, index, |id, list| socket.post_recv(id, list));
-        if let Err(error) = posted {
-            tracing::trace!(%error, "a receive is not posted again");
+        match posted {
+            Ok(()) => self.under_way += 1,
+            Err(error) => tracing::trace!(%error, "a receive is not posted again"),
         }
         let outcome = stream.received(&octets[..len.min(octets.len())], |entry| {
             buffers.take_entry(entry)
@@ -224,21 +241,25 @@ impl State {
         let (Some(stream), Some(socket)) = (&mut self.stream, &self.socket) else {
             return;
         };
+        let mut batch = socket.batch();
         while let Some(request) = stream.next_request() {
-            if let Err(error) = post(socket, &request, buffers) {
+            if let Err(error) = post(&mut batch, &request, buffers, None) {
                 tracing::debug!(%error, "a stream's request is refused");
                 stream.lost();
                 break;
             }
+            self.under_way += 1;
         }
+        // A Write and the Send that tells of it leave together.
+        drop(batch);
         if stream.is_finished() && !self.hung_up {
             self.hung_up = true;
             // Posted work is done, and both ends know that the stream is over.
             let _ = socket.shutdown();
         }
-        if !self.reset && matches!(stream.read_end(), Some(ReadEnd::Lost)) {
+        if stream.is_lost() && !self.reset {
             self.reset = true;
-            self.error.get_or_insert(libc::ECONNRESET);
+            self.error = Some(libc::ECONNRESET);
         }
     }
 
@@ -273,6 +294,55 @@ impl State {
         Ok((taken.end - taken.start) as usize)
     }
 
+    /// Writes octets to a buffer that the peer's program has named; `None` if it cannot be done yet.
+    pub(crate) fn write_mapped(
+        &mut self,
+        octets: &[u8],
+        offset: u64,
+        buffers: &Buffers,
+    ) -> io::Result<Option<usize>> {
+        self.post(buffers);
+        let (Some(stream), Some(socket)) = (&mut self.stream, &self.socket) else {
+            return Ok(None);
+        };
+        let len = octets.len().min(MAPPED_MAX);
+        let request = stream
+            .write_direct(offset, len as u32, buffers.iomap())
+            .map_err(failure::of_iomap)?;
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        let len = match request.post {
+            Post::Direct { len, .. } => len as usize,
+            _ => 0,
+        };
+        let source = buffers.copied(&octets[..len])?;
+        match post(&mut socket.batch(), &request, buffers, Some(source)) {
+            Ok(()) => self.under_way += 1,
+            Err(error) => {
+                stream.lost();
+                return Err(error);
+            }
+        }
+        Ok(Some(len))
+    }
+
+    /// Names a buffer of ours to the peer's program.
+    pub(crate) fn map(&mut self, entry: IomapEntry, buffers: &Buffers) -> io::Result<u16> {
+        let stream = self.stream.as_mut().filter(|_| self.setup.is_none());
+        let stream = stream.ok_or_else(|| failure::errno(libc::ENOTCONN))?;
+        let index = stream.map(entry).map_err(failure::of_iomap)?;
+        self.post(buffers);
+        Ok(index)
+    }
+
+    /// The place of a name is free again.
+    pub(crate) fn unmap(&mut self, index: u16) {
+        if let Some(stream) = &mut self.stream {
+            stream.unmap(index);
+        }
+    }
+
     /// What a read finds.
     pub(crate) fn readable(&self) -> Readable {
         match &self.stream {
@@ -300,7 +370,26 @@ impl State {
     }
 
     pub(crate) fn take_error(&mut self) -> Option<i32> {
+        self.read_told |= self.error.is_some();
         self.error.take()
+    }
+
+    /// The error for a write.
+    pub(crate) fn take_write_error(&mut self) -> Option<i32> {
+        self.error.take()
+    }
+
+    /// The error for a read that has found nothing. Even if a write has told of it: what was read is not all that
+    /// there was.
+    pub(crate) fn take_read_error(&mut self) -> Option<i32> {
+        let broken = match self.stream.as_ref().and_then(Stream::read_end) {
+            Some(ReadEnd::Lost) => Some(libc::ECONNRESET),
+            Some(ReadEnd::Fault(_)) => Some(libc::EPROTO),
+            _ => None,
+        };
+        let error = self.error.take().or(broken.filter(|_| !self.read_told));
+        self.read_told |= error.is_some();
+        error
     }
 
     pub(crate) fn shutdown_read(&mut self, buffers: &Buffers) {
@@ -327,6 +416,10 @@ impl State {
             socket.abort();
         }
         if let Some(stream) = &mut self.stream {
+            if abort {
+                // Not a word more.
+                stream.lost();
+            }
             stream.close();
         }
         self.post(buffers);
@@ -352,11 +445,23 @@ impl State {
         self.over
     }
 
-    /// The socket, while the connection is set up and lives, and the one-sided operations.
-    pub(crate) fn socket_and_beside(&mut self) -> Option<(&Socket, &mut Beside)> {
-        self.socket
-            .as_ref()
-            .map(|socket| (socket, &mut self.beside))
+    /// Posts a one-sided operation.
+    pub(crate) fn post_beside(
+        &mut self,
+        id: u64,
+        post: impl FnOnce(&Socket, u64) -> Result<(), PostError>,
+    ) -> Result<(), PostError> {
+        let socket = self.socket.as_ref().filter(|_| !self.closed);
+        let socket = socket.ok_or(PostError::Closed)?;
+        let number = self.beside.reserve(id).ok_or(PostError::Full)?;
+        match post(socket, BESIDE | number) {
+            Ok(()) => self.under_way += 1,
+            Err(error) => {
+                self.beside.release(number);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn readiness(&self, buffers: &Buffers) -> Readiness {
@@ -387,12 +492,12 @@ pub(crate) fn post_receive(
     post(RECEIVE | u64::from(index), &[buffer]).map_err(io::Error::other)
 }
 
-/// The number for a one-sided operation.
-pub(crate) const fn beside_id(number: u64) -> u64 {
-    BESIDE | number
-}
-
-fn post(socket: &Socket, request: &Request, buffers: &Buffers) -> io::Result<()> {
+fn post(
+    batch: &mut Batch<'_>,
+    request: &Request,
+    buffers: &Buffers,
+    mut direct: Option<Sge>,
+) -> io::Result<()> {
     let id = STREAM | u64::from(request.slot);
     let remote = |place: uwarp_rsockets::Place, len: u32| uwarp::RemoteRegion {
         stag: uwarp::Stag(place.stag),
@@ -407,14 +512,22 @@ fn post(socket: &Socket, request: &Request, buffers: &Buffers) -> io::Result<()>
     let posted = match &request.post {
         Post::Data { from, len, to } => buffers
             .data(*from..*from + u64::from(*len))?
-            .with(|list| socket.post_write(id, list, remote(*to, *len))),
+            .with(|list| batch.post_write(id, list, remote(*to, *len))),
         Post::Entry { octets, to } => {
-            socket.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
+            batch.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
         }
-        Post::Message(octets) => socket.post_send(id, &[small(octets)?], SendFlags::default()),
-        Post::Keepalive => socket.post_write(id, &[], remote(uwarp_rsockets::Place::default(), 0)),
-        // Of iomaps, which this driver has none of.
-        Post::Iomap { .. } | Post::Direct { .. } => Err(PostError::Closed),
+        Post::Message(octets) => batch.post_send(id, &[small(octets)?], SendFlags::default()),
+        Post::Keepalive => batch.post_write(id, &[], remote(uwarp_rsockets::Place::default(), 0)),
+        Post::Iomap { octets, to } => {
+            batch.post_write(id, &[small(octets)?], remote(*to, octets.len() as u32))
+        }
+        Post::Direct { len, to } => {
+            let source = direct
+                .take()
+                .ok_or(PostError::Closed)
+                .map_err(io::Error::other)?;
+            batch.post_write(id, &[source], remote(*to, *len))
+        }
     };
     posted.map_err(io::Error::other)
 }

@@ -5,7 +5,7 @@
 #   tests/interop/run.sh                 the whole matrix
 #   tests/interop/run.sh --short         a bounded part of it, for CI
 #   tests/interop/run.sh --only REGEX    the cases whose names match
-#   tests/interop/run.sh GROUP...        of: rping tools perf verbs
+#   tests/interop/run.sh GROUP...        of: rping tools perf verbs rsockets
 #   tests/interop/run.sh --shell         boots, and runs commands from standard input in the guest
 #
 # Exit status 0 if no case failed, 1 if one did, 2 if the guest could not be built or booted.
@@ -56,7 +56,7 @@ while [[ $# -gt 0 ]]; do
     esac
     shift
 done
-[[ ${#groups[@]} -gt 0 ]] || groups=(rping tools perf verbs)
+[[ ${#groups[@]} -gt 0 ]] || groups=(rping tools perf verbs rsockets)
 
 trap halt_guest EXIT
 boot_guest || exit 2
