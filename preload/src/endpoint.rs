@@ -383,11 +383,10 @@ impl Endpoint {
 
     /// Wakes everybody who waits for room, and shows nothing after it.
     pub(crate) fn show_the_last(&self) {
-        self.signal.show(|| Shown {
+        self.signal.show_the_last(Shown {
             writable: true,
             ..Shown::default()
         });
-        self.signal.renumber(-1);
     }
 
     pub(crate) fn is_nonblocking(&self) -> bool {

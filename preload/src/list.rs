@@ -71,6 +71,7 @@ interpose! {
     // This library's own descriptors, which are kept out of the program's way.
     epoll_create1(flags: c_int) -> c_int => own::epoll_create1;
     eventfd(count: c_uint, flags: c_int) -> c_int => own::eventfd;
+    timerfd_create(clock: c_int, flags: c_int) -> c_int => own::timerfd_create;
     socketpair(domain: c_int, kind: c_int, protocol: c_int, pair: *mut c_int) -> c_int => own::socketpair;
 
     // The end.

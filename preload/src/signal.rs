@@ -86,6 +86,13 @@ impl Signal {
         state.show(now, &self.name);
     }
 
+    /// Shows `last`, and nothing any more: its numbers are to refer to something else.
+    pub(crate) fn show_the_last(&self, last: Shown) {
+        let mut state = self.lock();
+        state.show(last, &self.name);
+        state.fd = -1;
+    }
+
     /// As [`show`](Self::show), but what is readable then is readable anew, for those who wait for edges.
     pub(crate) fn show_reads_anew(&self, now: impl FnOnce() -> Shown) {
         let mut state = self.lock();

@@ -117,3 +117,8 @@ fn cancelled() {
 fn both_write() {
     case("both_write", &[]);
 }
+
+#[test]
+fn last_octets() {
+    case("last_octets", &[]);
+}

@@ -28,6 +28,11 @@ pub(crate) unsafe fn eventfd(count: c_uint, flags: c_int) -> c_int {
     settle(unsafe { real::eventfd(count, flags) })
 }
 
+pub(crate) unsafe fn timerfd_create(clock: c_int, flags: c_int) -> c_int {
+    // SAFETY: it touches no memory.
+    settle(unsafe { real::timerfd_create(clock, flags) })
+}
+
 pub(crate) unsafe fn socketpair(
     domain: c_int,
     kind: c_int,

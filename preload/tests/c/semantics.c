@@ -635,6 +635,42 @@ static void both_write(void) {
     free(octets);
 }
 
+static void *serve_and_close(void *argument) {
+    static char octets[1 << 20];
+    for (;;) {
+        int server = OK(accept(*(int *)argument, NULL, NULL));
+        char in[8];
+        IS(read(server, in, sizeof in), 2);
+        write_all(server, octets, sizeof octets);
+        OK(shutdown(server, SHUT_WR));
+        close(server);
+    }
+}
+
+/* A server that writes and closes: whatever its client does meanwhile, the last octets arrive. */
+static void last_octets(void) {
+    int listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int i = 0; i < 3; i++) {
+        start(serve_and_close, &listener);
+    }
+    static char in[200000];
+    for (size_t round = 0; round < 400; round++) {
+        int client = socket(AF_INET, SOCK_STREAM, 0);
+        set_ddpmode(client, DDPMODE_STREAM);
+        OK(connect_to(client, listener));
+        write_all(client, "go", 2);
+        size_t got = 0;
+        for (ssize_t done; (done = OK(read(client, in, round * 7919 % 190000 + 3000))) > 0; got += done) {
+            if (round % 3 == 0) {
+                usleep(50);
+            }
+        }
+        IS(got, 1 << 20);
+        close(client);
+    }
+}
+
 int main(int count, char **arguments) {
     static const struct entry {
         const char *name;
@@ -661,6 +697,7 @@ int main(int count, char **arguments) {
         {"interrupted", interrupted},
         {"cancelled", cancelled},
         {"both_write", both_write},
+        {"last_octets", last_octets},
     };
     begin();
     for (size_t i = 0; count > 1 && i < sizeof cases / sizeof *cases; i++) {
