@@ -1,22 +1,22 @@
 //! A library to preload: DDPMODE as a socket option, and under programs that know nothing of it.
 //!
-//! It stands before the C library's socket functions ([`real`]). A number of the program's that is a TCP connection in
-//! DDPMODE is in its [`table`]: it does not refer to the TCP socket any more but to a [`signal`], a kernel object that
+//! It stands before the C library's socket functions (`real`). A number of the program's that is a TCP connection in
+//! DDPMODE is in its `table`: it does not refer to the TCP socket any more but to a `signal`, a kernel object that
 //! poll, select and epoll see readable and writable when the stream is. Calls for other numbers go on to the C library.
 //!
 //! | what | module |
 //! |---|---|
 //! | the one list of what is interposed | `list.rs` |
-//! | the exported functions, and the ways to the C library's | [`real`] |
-//! | what they do for a stream | [`exports`] |
-//! | no panic crosses the border, and nothing waits but in the outermost frame | [`border`] |
-//! | which numbers are ours | [`table`] |
-//! | one connection: its stream and its signal | [`endpoint`], [`signal`] |
-//! | from plain TCP to DDPMODE and back | [`convert`] |
-//! | accepted, and not yet known what it is | [`undecided`] |
-//! | connections that a program begins without waiting | [`connector`] |
-//! | fork, exec, the beginning and the end | [`fork`], [`process`] |
-//! | what the environment asks for | [`config`] |
+//! | the exported functions, and the ways to the C library's | `real` |
+//! | what they do for a stream | `exports` |
+//! | no panic crosses the border, and nothing waits but in the outermost frame | `border` |
+//! | which numbers are ours | `table` |
+//! | one connection: its stream and its signal | `endpoint`, `signal` |
+//! | from plain TCP to DDPMODE and back | `convert` |
+//! | accepted, and not yet known what it is | `undecided` |
+//! | connections that a program begins without waiting | `connector` |
+//! | fork, exec, the beginning and the end | `fork`, `process` |
+//! | what the environment asks for | `config` |
 //!
 //! # What it does not see
 //!
