@@ -37,7 +37,7 @@ fn main() -> Result<(), Failure> {
     let time = Duration::from_secs(seconds as u64);
     println!("{idle} idle connections, {busy} busy ones with {MESSAGE} octets there and back");
     println!(
-        "              idle one       set up   busy alone: median      99 %   beside idle: median      99 %"
+        "              idle one       set up | busy alone: median       99 %      all | beside: median       99 %      all"
     );
     for (name, ddp) in [("plain TCP", false), ("stream", true)] {
         let mut server = Server::start(if ddp { "ddp" } else { "tcp" })?;
@@ -49,8 +49,9 @@ fn main() -> Result<(), Failure> {
         let each = (server.resident()? - before) as f64 / idle.max(1) as f64;
         let beside = ping_pong(connections(server.address, busy, ddp)?, time)?;
         println!(
-            "{name:<10} {each:>7.1} KiB {rate:>9.0}/s {:>17.1} us {:>6.1} us {:>18.1} us {:>6.1} us",
-            alone.0, alone.1, beside.0, beside.1
+            "{name:<10} {each:>7.1} KiB {rate:>9.0}/s | {} | {}",
+            alone.text(20),
+            beside.text(16)
         );
         drop(idlers);
     }
@@ -91,35 +92,46 @@ impl Connection {
     }
 }
 
-/// So many connections, all of which have had one message there and back.
+/// So many connections, set up one after the other, each with one message there and back.
 fn connections(address: SocketAddr, count: usize, ddp: bool) -> Result<Vec<Connection>, Failure> {
     let mut connections = Vec::new();
     for _ in 0..count {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        connections.push(if ddp {
+        let tcp = TcpStream::connect(address)?;
+        tcp.set_nodelay(true)?;
+        let mut connection = if ddp {
             let options = StreamOptions::default();
-            Connection::Ddp(StreamSocket::initiate(
-                stream,
-                &options,
-                Arc::new(Unwatched),
-            )?)
-        } else {
-            Connection::Tcp(stream)
-        });
-    }
-    for connection in &mut connections {
-        if let Connection::Ddp(stream) = connection {
+            let stream = StreamSocket::initiate(tcp, &options, Arc::new(Unwatched))?;
             stream.wait(Wants::WRITABLE, None)?;
-        }
+            Connection::Ddp(stream)
+        } else {
+            Connection::Tcp(tcp)
+        };
         connection.write(&[1; MESSAGE])?;
         connection.read(&mut [0; MESSAGE])?;
+        connections.push(connection);
     }
     Ok(connections)
 }
 
-/// Median and 99th percentile of the time there and back, in microseconds.
-fn ping_pong(connections: Vec<Connection>, time: Duration) -> Result<(f64, f64), Failure> {
+/// What a message takes there and back.
+struct Latency {
+    /// Median and 99th percentile, in microseconds.
+    median: f64,
+    late: f64,
+    /// Messages a second, of all connections.
+    rate: f64,
+}
+
+impl Latency {
+    fn text(&self, width: usize) -> String {
+        format!(
+            "{:>width$.1} us {:>8.1} us {:>6.0}/s",
+            self.median, self.late, self.rate
+        )
+    }
+}
+
+fn ping_pong(connections: Vec<Connection>, time: Duration) -> Result<Latency, Failure> {
     let end = Instant::now() + time;
     let threads: Vec<_> = connections
         .into_iter()
@@ -142,7 +154,11 @@ fn ping_pong(connections: Vec<Connection>, time: Duration) -> Result<(f64, f64),
     }
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times.get((times.len() as f64 * part) as usize).copied();
-    Ok((at(0.5).unwrap_or(0.0), at(0.99).unwrap_or(0.0)))
+    Ok(Latency {
+        median: at(0.5).unwrap_or(0.0),
+        late: at(0.99).unwrap_or(0.0),
+        rate: times.len() as f64 / time.as_secs_f64(),
+    })
 }
 
 struct Server {

@@ -16,7 +16,7 @@ use crate::buffers::Buffers;
 use crate::failure;
 use crate::handover::Handover;
 use crate::options::StreamOptions;
-use crate::readiness::{Readiness, Watch};
+use crate::readiness::{Readiness, Wants, Watch};
 use crate::state::{State, post_receive};
 
 /// One end of a stream.
@@ -35,8 +35,8 @@ pub(crate) struct Inner {
     changes: AtomicUsize,
     /// The program wants to be told no more.
     unwatched: AtomicBool,
-    /// Threads that sleep, or are about to.
-    sleepers: AtomicUsize,
+    /// Threads that sleep, or are about to: those that only want to read, to write, and others.
+    sleepers: [AtomicUsize; 3],
     gate: Mutex<()>,
     changed: Condvar,
 }
@@ -81,7 +81,7 @@ impl Inner {
             }),
             changes: AtomicUsize::new(0),
             unwatched: AtomicBool::new(false),
-            sleepers: AtomicUsize::new(0),
+            sleepers: [const { AtomicUsize::new(0) }; 3],
             gate: Mutex::new(()),
             changed: Condvar::new(),
         });
@@ -170,12 +170,19 @@ impl Inner {
     /// Wakes those who wait, so that they look again.
     pub(crate) fn changed(&self) {
         self.changes.fetch_add(1, SeqCst);
-        self.wake();
+        self.wake(true);
     }
 
-    fn wake(&self) {
+    /// Wakes those who have something to wake for, or all who sleep.
+    fn wake(&self, all: bool) {
+        let now = self.readiness();
+        let [readers, writers, others] = &self.sleepers;
         // Whoever is about to sleep has counted itself first, and looks once more.
-        if self.sleepers.load(SeqCst) > 0 {
+        let sleep = |sleepers: &AtomicUsize| sleepers.load(SeqCst) > 0;
+        if sleep(others)
+            || sleep(readers) && (all || now.readable)
+            || sleep(writers) && (all || now.writable)
+        {
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.changed.notify_all();
         }
@@ -192,7 +199,7 @@ impl Inner {
     }
 
     fn tell(&self) {
-        self.wake();
+        self.wake(false);
         self.told.call(|told| {
             if self.unwatched.load(SeqCst) {
                 told.watch = None;
@@ -214,9 +221,11 @@ impl Inner {
         self.tell();
     }
 
-    /// Waits until `done` gives something, at most `timeout` (for ever if `None`). It is asked after each change.
+    /// Waits until `done` gives something, at most `timeout` (for ever if `None`). It is asked after each change, or
+    /// if it only looks whether the stream is readable, or writable, and `wants` says so, when that is the case.
     pub(crate) fn wait<R>(
         &self,
+        wants: Option<Wants>,
         timeout: Option<Duration>,
         mut done: impl FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -224,7 +233,12 @@ impl Inner {
         if let Some(outcome) = done() {
             return Some(outcome);
         }
-        let _sleeper = Sleeper::new(&self.sleepers);
+        let kind = match wants {
+            Some(Wants::READABLE) => 0,
+            Some(Wants::WRITABLE) => 1,
+            _ => 2,
+        };
+        let _sleeper = Sleeper::new(&self.sleepers[kind]);
         loop {
             let seen = self.changes.load(SeqCst);
             if let Some(outcome) = done() {

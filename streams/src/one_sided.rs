@@ -81,7 +81,7 @@ impl<'a> OneSided<'a> {
     /// In a forked child.
     pub fn wait(&self, timeout: Option<Duration>) -> io::Result<Option<Completion>> {
         self.inner.check_owner()?;
-        let taken = self.inner.wait(timeout, || {
+        let taken = self.inner.wait(None, timeout, || {
             self.inner.with(|state| match state.beside.take() {
                 Some(completion) => Some(Some(completion)),
                 None => state.is_over().then_some(None),

@@ -156,7 +156,7 @@ impl StreamSocket {
     /// In a forked child.
     pub fn wait(&self, wants: Wants, timeout: Option<Duration>) -> io::Result<bool> {
         self.inner.check_owner()?;
-        let met = self.inner.wait(timeout, || {
+        let met = self.inner.wait(Some(wants), timeout, || {
             let met = self.inner.readiness().meets(wants)
                 || wants.contains(Wants::CLOSED) && self.inner.with(|state| state.is_over());
             met.then_some(())
@@ -222,7 +222,7 @@ impl StreamSocket {
         self.inner.with(|state| state.close(abort, buffers));
         self.inner.changed();
         if let Some(linger) = linger.filter(|linger| !linger.is_zero()) {
-            self.inner.wait(Some(linger), || {
+            self.inner.wait(None, Some(linger), || {
                 self.inner.with(|state| state.is_drained()).then_some(())
             });
         }
