@@ -77,6 +77,12 @@ pub(crate) enum Command {
     ///
     /// The server reads the client's data by RDMA Read and writes it back by RDMA Write.
     Rping(crate::rping::Args),
+    /// Run a program with its TCP connections in DDPMODE, which it need not know.
+    ///
+    /// Its sockets carry what it reads and writes by RDMA, to another program that is run so, or to one that uses
+    /// rsockets. The connections that it begins are chosen by --ddp; one that it accepts at a port of --listen is in
+    /// DDPMODE if the other end asks for it, and plain TCP otherwise.
+    Run(crate::run::RunArgs),
     /// The listening process of `demo`.
     #[command(name = "demo-listener", hide = true)]
     DemoListener(DemoListenerArgs),

@@ -243,12 +243,17 @@ impl State {
         };
         let mut batch = socket.batch();
         while let Some(request) = stream.next_request() {
-            if let Err(error) = post(&mut batch, &request, buffers, None) {
-                tracing::debug!(%error, "a stream's request is refused");
-                stream.lost();
-                break;
+            match post(&mut batch, &request, buffers, None) {
+                Ok(()) => self.under_way += 1,
+                // The connection is about to end, and the peer's last words may wait in the queue behind what has been
+                // looked at. Whether the stream is lost is told with the end.
+                Err(error) if is_closed(&error) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "a stream's request is refused");
+                    stream.lost();
+                    break;
+                }
             }
-            self.under_way += 1;
         }
         // A Write and the Send that tells of it leave together.
         drop(batch);
@@ -490,6 +495,12 @@ pub(crate) fn post_receive(
 ) -> io::Result<()> {
     let buffer = buffers.receive(index).map_err(io::Error::other)?;
     post(RECEIVE | u64::from(index), &[buffer]).map_err(io::Error::other)
+}
+
+/// Whether the socket takes no more work.
+fn is_closed(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(PostError::Closed))
 }
 
 fn post(
