@@ -159,10 +159,19 @@ fn hand_over(link: &Weak<Link>) {
         let given = link.try_drive(|engine| {
             link.attendance.stop_ticking();
             engine.give_input(&link);
+            engine.has_rest()
         });
-        if given.is_none_or(|given| given.called) || link.has_sends() {
+        // What was left to the next tick is left to none now.
+        if given.is_none_or(|given| given.called || given.result) || link.has_sends() {
             link.schedule();
         }
+    }
+}
+
+/// A caller goes, though the connection has more to do: the next tick sees to it, or the worker at once.
+fn leave_rest(link: &Arc<Link>) {
+    if !link.attendance.leave_to_tick() {
+        link.schedule();
     }
 }
 
@@ -183,19 +192,19 @@ pub(crate) fn poll(link: &Arc<Link>) -> Option<Completion> {
 /// Drives the connection once, if that is the caller's habit; whether it was driven.
 fn look_in(link: &Arc<Link>) -> bool {
     if link.attendance.touch() {
-        return drive(link);
+        return drive_once(link);
     }
     // Somebody who sleeps on the descriptor wants to be woken without a tick between.
     if !link.habits.polled_in_vain() || link.completions.is_watched() {
         return false;
     }
-    linger(link) && drive(link)
+    linger(link) && drive_once(link)
 }
 
 /// Drives the connection once for a caller that does so again and again.
 pub(crate) fn spin(link: &Arc<Link>) {
     if link.attendance.touch() || linger(link) {
-        drive(link);
+        drive_once(link);
     }
     std::hint::spin_loop();
 }
@@ -213,33 +222,61 @@ fn linger(link: &Arc<Link>) -> bool {
     taken.result
 }
 
-/// Drives the connection once; `false` if somebody else does, who has been called then.
-fn drive(link: &Arc<Link>) -> bool {
+/// What came of driving a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drove {
+    /// Nothing: somebody else drives it, who has been called.
+    InVain,
+    /// What there was to do has been done, or the worker has been told.
+    All,
+    /// A turn's worth, and there is more to do. Whoever goes now leaves it to the worker.
+    Some,
+}
+
+/// Turns that a caller takes at the most because others come meanwhile; then the worker looks for them.
+const CALLS_MAX: u32 = 8;
+
+/// Drives the connection for about a turn, however much the peer sends.
+fn drive(link: &Arc<Link>) -> Drove {
     let mut owed = false;
-    loop {
+    for _ in 0..CALLS_MAX {
         let Some(driven) = link.try_drive(|engine| engine.attend(link, Instant::now())) else {
-            return false;
+            return Drove::InVain;
         };
         if driven.result.refused {
             if owed || driven.called {
                 link.schedule();
             }
-            return true;
+            return Drove::All;
         }
-        owed = driven.called;
         if driven.result.worker || driven.called && link.is_commanded() {
             link.schedule();
-            return true;
+            return Drove::All;
         }
-        if !driven.called && !driven.result.again {
-            return true;
+        if driven.result.again {
+            return Drove::Some;
         }
+        if !driven.called {
+            return Drove::All;
+        }
+        owed = true;
         if !link.completions.is_empty() {
-            // There is something to go for; the rest is the worker's, at once or at its next tick.
-            if driven.called || !link.attendance.is_ticking() {
-                link.schedule();
-            }
-            return true;
+            // There is something to go for.
+            break;
+        }
+    }
+    link.schedule();
+    Drove::All
+}
+
+/// Drives the connection for a caller that goes then; `false` if somebody else drives it.
+fn drive_once(link: &Arc<Link>) -> bool {
+    match drive(link) {
+        Drove::InVain => false,
+        Drove::All => true,
+        Drove::Some => {
+            leave_rest(link);
+            true
         }
     }
 }
@@ -282,17 +319,23 @@ impl Visit<'_> {
         skip &= !link.has_sends();
         let (mut idle, mut slept, mut in_vain) = (false, false, 0);
         loop {
+            let mut more = false;
             if !skip {
-                if drive(link) {
-                    in_vain = 0;
-                } else {
+                let drove = drive(link);
+                more = drove == Drove::Some;
+                if drove == Drove::InVain {
                     in_vain += 1;
                     if slept {
                         // Whoever drives may wait for this very processor.
                         std::thread::yield_now();
                     }
+                } else {
+                    in_vain = 0;
                 }
                 if let Some(completion) = link.completions.take() {
+                    if more {
+                        leave_rest(link);
+                    }
                     link.habits.slept.store(slept, Ordering::Relaxed);
                     if looks && idle {
                         link.habits.looked(false);
@@ -317,7 +360,13 @@ impl Visit<'_> {
             }
             let now = Instant::now();
             if now >= end {
+                if more {
+                    leave_rest(link);
+                }
                 return Ok(None);
+            }
+            if more {
+                continue;
             }
             if looks {
                 if now < look_until {
@@ -332,7 +381,9 @@ impl Visit<'_> {
             };
             slept = true;
             if in_vain < DRIVES_IN_VAIN {
-                link.completions.doze(Some(socket.as_fd()), end)?;
+                // Where the peer's last octet has been read, there is always "input".
+                let input = (!link.has_read_all()).then(|| socket.as_fd());
+                link.completions.doze(input, end)?;
             } else {
                 // Whoever drives takes its time, and the input that it has not read would wake this thread at once.
                 let soon = Instant::now() + WHILE_DRIVEN;

@@ -187,6 +187,15 @@ impl Engine {
         !self.held.is_empty()
     }
 
+    /// Whether there is more to do than the poll of the worker would tell: octets that wait though there may be room,
+    /// completions that the queue has not taken, a deadline that the worker does not know of.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.batch.is_empty()
+            || self.connection.has_output()
+            || self.has_held()
+            || self.connection.deadline() != self.armed
+    }
+
     /// The socket, while it is not closed or given back.
     pub(crate) fn socket(&self) -> Weak<TcpStream> {
         self.socket.as_ref().map(Arc::downgrade).unwrap_or_default()
@@ -340,10 +349,7 @@ impl Engine {
         let flushed = self.flush(now);
         self.report_completions(link);
         let done = flushed.is_ok() && self.watch(link, Turn::Wait) == Turn::Wait;
-        done && self.held.is_empty()
-            && self.batch.is_empty()
-            && !self.connection.has_output()
-            && !link.has_sends()
+        done && !self.has_rest() && !link.has_sends()
     }
 
     fn obey(&mut self, link: &Link, now: Instant) {
@@ -498,6 +504,7 @@ impl Engine {
             match result {
                 Ok(0) => {
                     self.end_of_stream = true;
+                    link.set_read_all();
                     self.connection.end_of_stream(self.staging.filled().len());
                     return moved + 1;
                 }

@@ -68,6 +68,8 @@ pub(crate) struct Link {
     token: AtomicUsize,
     /// The worker has forgotten the connection for good.
     retired: AtomicBool,
+    /// The peer's last octet has been read.
+    read_all: AtomicBool,
     state: Mutex<State>,
     /// How often the completion queue had been found empty when a request was last posted.
     idled: AtomicUsize,
@@ -184,6 +186,7 @@ impl Link {
             readiness: AtomicU32::new(0),
             token: AtomicUsize::new(NO_TOKEN),
             retired: AtomicBool::new(false),
+            read_all: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 peer_closed: false,
@@ -286,6 +289,16 @@ impl Link {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.posts.is_closed()
+    }
+
+    /// Nothing more comes from the peer, though TCP goes on saying that the socket is readable.
+    pub(crate) fn set_read_all(&self) {
+        self.read_all.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more comes from the peer.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.read_all.load(Ordering::Acquire)
     }
 
     /// From now on a receive waits in its ring until the engine takes it.

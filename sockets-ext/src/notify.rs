@@ -11,8 +11,8 @@ pub trait Notify: Send + Sync {
     /// octet, its end.
     ///
     /// It is called after each turn in which that was so, with no lock held that a method of the socket or the queue
-    /// takes; so it may take completions and post. It must not block: the thread has other connections to serve. Two
-    /// threads may call it at the same time.
+    /// takes; so it may take completions and post. It must not block: the thread has other connections to serve. It is
+    /// called by one thread at a time and never from within itself: what happens meanwhile is told by another call.
     fn notify(&self);
 }
 
@@ -20,6 +20,18 @@ pub trait Notify: Send + Sync {
 pub(crate) struct Notifier {
     told: Arc<dyn Notify>,
     news: AtomicBool,
+    /// A thread tells, and looks for news again when it has.
+    telling: AtomicBool,
+}
+
+/// Ends the telling, also when the notifier panics.
+struct Telling<'a>(&'a AtomicBool);
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        // An exchange: it sees what was noted by whoever found the flag set.
+        self.0.swap(false, Ordering::AcqRel);
+    }
 }
 
 impl Notifier {
@@ -27,6 +39,7 @@ impl Notifier {
         Self {
             told,
             news: AtomicBool::new(false),
+            telling: AtomicBool::new(false),
         }
     }
 
@@ -37,8 +50,15 @@ impl Notifier {
 
     /// Tells it, if there is something.
     pub(crate) fn tell(&self) {
-        if self.news.swap(false, Ordering::AcqRel) {
-            self.told.notify();
+        while self.news.load(Ordering::Acquire) {
+            if self.telling.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let telling = Telling(&self.telling);
+            while self.news.swap(false, Ordering::AcqRel) {
+                self.told.notify();
+            }
+            drop(telling);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Setting a connection up without waiting.
 
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use uwarp_mpa::PeerRequest;
 use uwarp_stream::Role;
@@ -22,6 +23,8 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub struct SettingUp {
     socket: Socket,
+    /// The worker knows of it.
+    begun: AtomicBool,
 }
 
 impl SettingUp {
@@ -30,7 +33,7 @@ impl SettingUp {
     /// # Errors
     /// When the options cannot be met, or the process has no worker or no place for another socket.
     pub fn initiator(stream: TcpStream, options: &Options) -> Result<Self, Error> {
-        prepared(stream, Role::Initiator, options).map(|socket| Self { socket })
+        prepared(stream, Role::Initiator, options).map(Self::new)
     }
 
     /// To be set up as responder: the peer sends the Request.
@@ -38,7 +41,14 @@ impl SettingUp {
     /// # Errors
     /// As [`initiator`](Self::initiator).
     pub fn responder(stream: TcpStream, options: &Options) -> Result<Self, Error> {
-        prepared(stream, Role::Responder, options).map(|socket| Self { socket })
+        prepared(stream, Role::Responder, options).map(Self::new)
+    }
+
+    const fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            begun: AtomicBool::new(false),
+        }
     }
 
     /// Posts buffers for one incoming Send, before the peer may send. The completion is the later socket's.
@@ -46,12 +56,18 @@ impl SettingUp {
     /// # Errors
     /// See [`PostError`]; nothing has been queued then.
     pub fn post_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
-        self.socket.post_early_recv(id, list)
+        self.socket.post_early_recv(id, list)?;
+        if self.begun.load(Ordering::Acquire) {
+            // The connection may be ending.
+            self.socket.link().schedule();
+        }
+        Ok(())
     }
 
     /// Has the worker send the Request, or wait for it. The time that the set-up may take is counted from when the
     /// object was made.
     pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
         self.socket.link().schedule();
     }
 
