@@ -11,7 +11,7 @@ use uwarp::{Domain, Error, Listener, Options, Region, RemoteRegion, Rights, RtrS
 
 pub(crate) use long::{Settings as LongSettings, run as run_long};
 
-use crate::end::{End, Outcome, Place, Receives, listen};
+use crate::end::{End, Outcome, PATIENCE, Place, Receives, listen};
 
 /// Octets of a half of the main region, and of each of the other regions.
 const HALF: usize = 1 << 20;
@@ -278,7 +278,10 @@ fn open(
             let incoming = listener.ok_or("no listener")?.accept()?;
             settings.expect_private(incoming.private_data())?;
             if settings.reject {
-                incoming.reject(&settings.private_data(), None)?;
+                let mut stream = incoming.reject(&settings.private_data(), None)?;
+                // siw closes when it has read the Reply, and may overlook it if the FIN comes first.
+                stream.set_read_timeout(Some(PATIENCE))?;
+                std::io::copy(&mut stream, &mut std::io::sink())?;
                 return Ok(None);
             }
             End::accept(incoming, domain, &settings.private_data(), RECEIVES)?
