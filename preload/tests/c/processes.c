@@ -297,6 +297,7 @@ static void killed_with_child(void) {
         IS(read(client, in, 1), 1);
         pid_t child = fork();
         if (child == 0) {
+            alarm(20);
             child = getpid();
             write_all(ends[1], &child, sizeof child);
             for (;;) {
@@ -311,12 +312,12 @@ static void killed_with_child(void) {
     char in[1];
     IS(read(server, in, 1), 1);
     write_all(server, "y", 1);
+    struct timeval time = {10, 0};
+    OK(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
     pid_t child;
     IS(read(ends[0], &child, sizeof child), sizeof child);
     kill(parent, SIGKILL);
     waitpid(parent, NULL, 0);
-    struct timeval time = {10, 0};
-    OK(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
     ssize_t done = read(server, in, 1);
     int number = errno;
     kill(child, SIGKILL);
