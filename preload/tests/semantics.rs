@@ -84,6 +84,11 @@ fn select_undecided() {
 }
 
 #[test]
+fn part_of_a_key() {
+    case("part_of_a_key", &[]);
+}
+
+#[test]
 fn dups() {
     case("dups", &[]);
 }

@@ -88,6 +88,10 @@ fn left(deadline: Instant) -> timespec {
     }
 }
 
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
 /// The program's list.
 unsafe fn elements<'a>(list: *mut pollfd, count: nfds_t) -> &'a mut [pollfd] {
     if list.is_null() {
@@ -139,7 +143,8 @@ unsafe fn poll_list(
             }
             Some(())
         });
-        if answer != 0 || !decided {
+        // Of a part of the key the kernel does not tell again: see `undecided`.
+        if answer != 0 || !decided || is_over(deadline) {
             return answer;
         }
     }
@@ -320,7 +325,7 @@ unsafe fn select_sets(
             }
             Some(())
         });
-        if answer != 0 || !decided {
+        if answer != 0 || !decided || is_over(deadline) {
             break answer;
         }
         for (&set, asked) in sets.iter().zip(&asked.0) {

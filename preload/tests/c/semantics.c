@@ -453,6 +453,65 @@ static void select_undecided(void) {
     }
 }
 
+/* What begins as a Request's key does, and goes on late or never. */
+static void part_of_a_key(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 6; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(client, listener));
+        int server = OK(accept4(listener, NULL, NULL, how == 2 ? SOCK_NONBLOCK : 0));
+        write_all(client, "MPA ID", 6);
+        char in[16];
+        struct timeval time = {0, 0};
+        fd_set reads;
+        FD_ZERO(&reads);
+        FD_SET(server, &reads);
+        if (how == 0) {
+            /* It does not keep anybody from going on, and in the end it is plain. */
+            IS(ready(server, POLLIN), 0);
+            wait_for(server, POLLIN);
+        } else if (how == 1) {
+            IS(select(server + 1, &reads, NULL, NULL, &time), 0);
+            FD_SET(server, &reads);
+            IS(select(server + 1, &reads, NULL, NULL, NULL), 1);
+            CHECK(FD_ISSET(server, &reads));
+        } else if (how == 2) {
+            struct epoll_event event = {EPOLLIN, {.u64 = 3}}, told;
+            OK(epoll_ctl(set, EPOLL_CTL_ADD, server, &event));
+            int wakes = 1;
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            while (recv(server, in, 16, MSG_PEEK) < 0) {
+                CHECK(errno == EAGAIN);
+                wakes++;
+                IS(epoll_wait(set, &told, 1, 10000), 1);
+            }
+            CHECK(wakes < 10);
+        } else if (how == 3) {
+            IS(recv(server, in, 16, MSG_PEEK), 6);
+        } else if (how == 4) {
+            IS(ready(server, POLLIN), 0);
+            OK(shutdown(client, SHUT_WR));
+            wait_for(server, POLLIN);
+        } else {
+            IS(ready(server, POLLIN), 0);
+            write_all(client, " Req Frame", 10);
+            settle(server);
+            close(server);
+            close(client);
+            continue;
+        }
+        IS(read(server, in, 16), 6);
+        IS(memcmp(in, "MPA ID", 6), 0);
+        IS(ddpmode(server), DDPMODE_OFF);
+        IS(int_option(server, SOL_SOCKET, SO_RCVLOWAT), 1);
+        write_all(server, "x", 1);
+        IS(read(client, in, 1), 1);
+        close(server);
+        close(client);
+    }
+}
+
 static void dups(void) {
     int a, b;
     pair(&a, &b);
@@ -690,6 +749,7 @@ int main(int count, char **arguments) {
         {"epoll_undecided", epoll_undecided},
         {"selects", selects},
         {"select_undecided", select_undecided},
+        {"part_of_a_key", part_of_a_key},
         {"dups", dups},
         {"ranges", ranges},
         {"sends_files", sends_files},
