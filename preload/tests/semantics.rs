@@ -89,6 +89,11 @@ fn part_of_a_key() {
 }
 
 #[test]
+fn polled_twice() {
+    case("polled_twice", &[]);
+}
+
+#[test]
 fn dups() {
     case("dups", &[]);
 }

@@ -512,6 +512,27 @@ static void part_of_a_key(void) {
     }
 }
 
+/* A descriptor that poll is given twice, and that becomes a stream meanwhile. */
+static void polled_twice(void) {
+    int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_to(client, listener));
+    int server = OK(accept(listener, NULL, NULL));
+    while (ddpmode(server) != DDPMODE_STREAM) {
+        struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
+        IS(poll(ask, 2, 10), 0);
+    }
+    struct later later = {client, "x", 1};
+    pthread_t thread = start(write_later, &later);
+    struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
+    IS(poll(ask, 2, 10000), 2);
+    pthread_join(thread, NULL);
+    char in[1];
+    IS(read(server, in, 1), 1);
+    exchange(client, server);
+}
+
 static void dups(void) {
     int a, b;
     pair(&a, &b);
@@ -708,7 +729,9 @@ static void *serve_and_close(void *argument) {
 
 /* A server that writes and closes: whatever its client does meanwhile, the last octets arrive. */
 static void last_octets(void) {
-    int listener = listen_at(NULL);
+    /* Its threads wait for more when it returns. */
+    static int listener;
+    listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int i = 0; i < 3; i++) {
         start(serve_and_close, &listener);
@@ -750,6 +773,7 @@ int main(int count, char **arguments) {
         {"selects", selects},
         {"select_undecided", select_undecided},
         {"part_of_a_key", part_of_a_key},
+        {"polled_twice", polled_twice},
         {"dups", dups},
         {"ranges", ranges},
         {"sends_files", sends_files},
