@@ -74,6 +74,11 @@ fn epoll_undecided() {
 }
 
 #[test]
+fn epoll_before_connect() {
+    case("epoll_before_connect", &[]);
+}
+
+#[test]
 fn selects() {
     case("selects", &[]);
 }

@@ -13,7 +13,7 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 use crate::border::guarded;
 use crate::endpoint::Endpoint;
 use crate::real::real;
-use crate::sys::NUMBERS;
+use crate::sys::{self, NUMBERS};
 use crate::table::{self, Kind, Registration};
 use crate::undecided::{self, Decision};
 
@@ -363,7 +363,11 @@ pub(crate) unsafe fn epoll_ctl(
 ) -> c_int {
     if !table::has(fd) {
         // SAFETY: the arguments are the caller's.
-        return unsafe { real::epoll_ctl(set, operation, fd, event) };
+        let result = unsafe { real::epoll_ctl(set, operation, fd, event) };
+        if result == 0 && operation == libc::EPOLL_CTL_ADD {
+            sys::note_epoll(set);
+        }
+        return result;
     }
     // The number must not become something else between the call and the note of it.
     let change = (!table::is_borrowed()).then(table::change);

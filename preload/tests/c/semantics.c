@@ -395,6 +395,40 @@ static void epoll_undecided(void) {
     }
 }
 
+/* Registered before it is connected, and before anybody knows that it will be in DDPMODE. */
+static void epoll_before_connect(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 6; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        int events = EPOLLIN | EPOLLOUT | (how % 3 == 1 ? EPOLLET : how % 3 == 2 ? EPOLLONESHOT : 0);
+        struct epoll_event event = {how < 3 ? events : EPOLLIN, {.u64 = 0x123456789abcdef0}}, told;
+        OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
+        set_ddpmode(client, DDPMODE_STREAM);
+        if (how >= 3) {
+            event.events = events;
+            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
+        }
+        FAILS(connect_to(client, listener), EINPROGRESS);
+        int server = OK(accept(listener, NULL, NULL));
+        struct later later = {server, "hello", 5};
+        pthread_t thread = start(write_later, &later);
+        char in[8];
+        for (ssize_t got = -1; got < 0;) {
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            CHECK(told.data.u64 == 0x123456789abcdef0);
+            got = read(client, in, 8);
+            CHECK(got == 5 || (got < 0 && errno == EAGAIN));
+            event.events = EPOLLIN | (events & (EPOLLET | EPOLLONESHOT));
+            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
+        }
+        pthread_join(thread, NULL);
+        IS(ddpmode(client), DDPMODE_STREAM);
+        close(client);
+        close(server);
+    }
+}
+
 static void selects(void) {
     int a, b;
     pair(&a, &b);
@@ -770,6 +804,7 @@ int main(int count, char **arguments) {
         {"epoll_level", epoll_level},
         {"epoll_edge", epoll_edge},
         {"epoll_undecided", epoll_undecided},
+        {"epoll_before_connect", epoll_before_connect},
         {"selects", selects},
         {"select_undecided", select_undecided},
         {"part_of_a_key", part_of_a_key},
