@@ -13,6 +13,7 @@ use crate::real::real;
 use crate::signal::Signal;
 use crate::sys::{self, Address};
 use crate::table::{self, Change, Entry, Kind, Registration};
+use crate::undecided;
 
 /// Puts a signal in the place of the TCP socket `fd`, and of what has been made from it by dup. The set-up is yet to begin.
 ///
@@ -43,6 +44,7 @@ pub(crate) fn convert(
         }
     };
     sys::note_stream(tcp);
+    undecided::wait_for_no_key(tcp);
     if !nonblocking {
         let _ = sys::fcntl(new, libc::F_SETFL, 0);
     }

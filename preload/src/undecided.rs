@@ -56,7 +56,6 @@ pub(crate) fn decide(fd: c_int, entry: &Arc<Entry>) -> io::Result<Decision> {
         wait_for_the_key(fd, entry);
         return Ok(Decision::Some);
     }
-    wait_for_no_key(fd);
     if let Some(endpoint) = convert::convert(fd, Some(entry), None)? {
         endpoint.begin(Role::Responder);
     }
@@ -66,7 +65,12 @@ pub(crate) fn decide(fd: c_int, entry: &Arc<Entry>) -> io::Result<Decision> {
 /// Has the kernel tell of octets only when the whole key is there: poll and epoll would tell of the part again and
 /// again. When no more comes for the time that a Request may take, it is plain TCP.
 fn wait_for_the_key(fd: c_int, entry: &Arc<Entry>) {
-    if low_water(fd) < KEY_LEN && set_low_water(fd, KEY_LEN) {
+    let change = table::change();
+    let is_new = table::get(fd).is_some_and(|found| Arc::ptr_eq(&found, entry))
+        && low_water(fd) < KEY_LEN
+        && set_low_water(fd, KEY_LEN);
+    drop(change);
+    if is_new {
         let until = Instant::now() + crate::config::get().server_first_wait;
         if connector::settle(entry, until).is_err() {
             settle_as_plain(fd, entry);
@@ -92,8 +96,8 @@ fn set_low_water(fd: c_int, octets: c_int) -> bool {
     sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &octets).is_ok()
 }
 
-/// Undoes it. The kernel tells of a part that has come.
-fn wait_for_no_key(fd: c_int) {
+/// Undoes it, when it is decided. The kernel tells of a part that has come.
+pub(crate) fn wait_for_no_key(fd: c_int) {
     if low_water(fd) == KEY_LEN {
         set_low_water(fd, 1);
     }
@@ -103,10 +107,11 @@ fn wait_for_no_key(fd: c_int) {
 pub(crate) fn settle_as_plain(fd: c_int, entry: &Arc<Entry>) {
     let change = table::change();
     if table::get(fd).is_some_and(|found| Arc::ptr_eq(&found, entry)) {
-        wait_for_no_key(fd);
         for number in entry.numbers() {
             change.remove(number);
         }
+        // After it: whoever is woken finds it settled.
+        wait_for_no_key(fd);
         process::count(Count::Plain);
     }
 }
