@@ -2,17 +2,20 @@
 //!
 //! The program sees the signal from the beginning; so that somebody learns when TCP is connected, and begins the
 //! set-up of DDPMODE then, this thread polls the hidden sockets. It also makes the plain connection where the peer turned
-//! out not to speak MPA. It is started by the first such connection.
+//! out not to speak MPA, and gives up waiting for the rest of a Request's key. It is started by the first that needs it.
 
 use std::ffi::c_int;
 use std::io;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::convert;
 use crate::endpoint::{Endpoint, Role};
 use crate::real::real;
 use crate::sys::{self, Address};
+use crate::table::Entry;
+use crate::undecided;
 
 /// What becomes of a TCP socket when it is connected.
 enum Task {
@@ -20,6 +23,13 @@ enum Task {
     Begin,
     /// A new one, which takes the endpoint's place.
     Replace(Plain),
+}
+
+/// A connection that has been accepted, has brought a part of a Request's key, and is plain TCP if it is still like
+/// that then.
+struct Late {
+    entry: Arc<Entry>,
+    until: Instant,
 }
 
 /// A plain TCP socket, closed with this.
@@ -60,6 +70,9 @@ impl Job {
 
 struct Connector {
     jobs: Mutex<Vec<Job>>,
+    late: Mutex<Vec<Late>>,
+    /// There is a thread that runs it.
+    runs: AtomicBool,
     bell: c_int,
 }
 
@@ -90,6 +103,25 @@ pub(crate) fn fall_back(endpoint: Arc<Endpoint>, address: Address) {
     }
 }
 
+/// Settles a connection as plain TCP then, if nothing has been decided.
+///
+/// # Errors
+/// The system's: no numbers left, no thread.
+pub(crate) fn settle(entry: &Arc<Entry>, until: Instant) -> io::Result<()> {
+    let connector = connector()?;
+    let late = Late {
+        entry: Arc::clone(entry),
+        until,
+    };
+    locked(&connector.late).push(late);
+    connector.ring();
+    Ok(())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn connect(address: &Address) -> io::Result<Plain> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let family = c_int::from(address.storage.ss_family);
@@ -108,36 +140,54 @@ fn hand_over(job: Job) {
     let endpoint = Arc::clone(&job.endpoint);
     match connector() {
         Ok(connector) => {
-            let jobs = connector.jobs.lock();
-            jobs.unwrap_or_else(PoisonError::into_inner).push(job);
+            locked(&connector.jobs).push(job);
             connector.ring();
         }
         Err(error) => endpoint.fail(crate::errno::of(&error)),
     }
 }
 
+/// This process's, and its thread. No lock is held, which a forked child might find held for ever.
 fn connector() -> io::Result<&'static Connector> {
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    let at = CONNECTOR.load(Ordering::Acquire);
-    // SAFETY: it comes from a box that is never freed.
-    if let Some(connector) = unsafe { at.as_ref() } {
-        return Ok(connector);
+    let mut at = CONNECTOR.load(Ordering::Acquire);
+    if at.is_null() {
+        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
+        // SAFETY: it touches no memory.
+        let bell = sys::outcome(unsafe { real::eventfd(0, flags) })?;
+        let new = Box::into_raw(Box::new(Connector {
+            jobs: Mutex::default(),
+            late: Mutex::default(),
+            runs: AtomicBool::new(false),
+            bell: sys::hide(bell)?,
+        }));
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        at = match CONNECTOR.compare_exchange(std::ptr::null_mut(), new, order.0, order.1) {
+            Ok(_) => new,
+            Err(other) => {
+                // SAFETY: it comes from a box, and nobody else has seen it.
+                let new = unsafe { Box::from_raw(new) };
+                sys::close(new.bell);
+                other
+            }
+        };
     }
-    let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
-    // SAFETY: it touches no memory.
-    let bell = sys::outcome(unsafe { real::eventfd(0, flags) })?;
-    let connector: &'static Connector = Box::leak(Box::new(Connector {
-        jobs: Mutex::default(),
-        bell: sys::hide(bell)?,
-    }));
-    crate::process::without_signals(|| {
-        std::thread::Builder::new()
-            .name("uwarp-connect".to_owned())
-            .spawn(|| connector.run())
-    })?;
-    CONNECTOR.store(std::ptr::from_ref(connector).cast_mut(), Ordering::Release);
+    // SAFETY: it comes from a box that is never freed once others may see it.
+    let connector: &'static Connector = unsafe { &*at };
+    if !connector.runs.swap(true, Ordering::AcqRel) {
+        crate::process::without_signals(|| {
+            std::thread::Builder::new()
+                .name("uwarp-connect".to_owned())
+                .spawn(|| connector.run())
+        })
+        .inspect_err(|_| connector.runs.store(false, Ordering::Release))?;
+    }
     Ok(connector)
+}
+
+/// What is left until then, rounded up, as poll wants it.
+fn milliseconds_until(then: Instant) -> c_int {
+    let left = then.saturating_duration_since(Instant::now());
+    c_int::try_from(left.as_millis() + 1).unwrap_or(c_int::MAX)
 }
 
 impl Connector {
@@ -155,12 +205,13 @@ impl Connector {
                 revents: 0,
             };
             let mut list = vec![ask(self.bell, libc::POLLIN)];
-            {
-                let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-                list.extend(jobs.iter().map(|job| ask(job.fd(), libc::POLLOUT)));
-            }
+            let jobs = locked(&self.jobs);
+            list.extend(jobs.iter().map(|job| ask(job.fd(), libc::POLLOUT)));
+            drop(jobs);
+            let first = locked(&self.late).iter().map(|late| late.until).min();
+            let time = first.map_or(-1, milliseconds_until);
             // SAFETY: the list is this frame's.
-            unsafe { real::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, -1) };
+            unsafe { real::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, time) };
             let mut number = [0; 8];
             // SAFETY: the array is valid for its length.
             unsafe { real::read(self.bell, number.as_mut_ptr().cast(), number.len()) };
@@ -169,11 +220,19 @@ impl Connector {
                 let error = sys::option(job.fd(), libc::SOL_SOCKET, libc::SO_ERROR);
                 job.finish(error.unwrap_or(libc::ECONNABORTED));
             }
+            let now = Instant::now();
+            let is_over = |late: &mut Late| late.until <= now;
+            let over: Vec<Late> = locked(&self.late).extract_if(.., is_over).collect();
+            for Late { entry, .. } in over {
+                if let Some(&number) = entry.numbers().first() {
+                    undecided::settle_as_plain(number, &entry);
+                }
+            }
         }
     }
 
     fn take_ready(&self) -> Vec<Job> {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = locked(&self.jobs);
         let is_ready = |job: &mut Job| {
             let mut ask = libc::pollfd {
                 fd: job.fd(),

@@ -13,6 +13,7 @@ use crate::real::real;
 use crate::signal::Signal;
 use crate::sys::{self, Address};
 use crate::table::{self, Change, Entry, Kind, Registration};
+use crate::undecided;
 
 /// Puts a signal in the place of the TCP socket `fd`, and of what has been made from it by dup. The set-up is yet to begin.
 ///
@@ -43,6 +44,7 @@ pub(crate) fn convert(
         }
     };
     sys::note_stream(tcp);
+    undecided::wait_for_no_key(tcp);
     if !nonblocking {
         let _ = sys::fcntl(new, libc::F_SETFL, 0);
     }
@@ -60,6 +62,10 @@ pub(crate) fn convert(
             table::get(fd).ok_or(io::ErrorKind::Other)?
         }
     };
+    if !matches!(entry.kind, Kind::Undecided(_)) {
+        // Until now, or until it was marked, nobody has noted what is registered for it.
+        note_registrations(&entry);
+    }
     exchange(&entry, new);
     endpoint.renumber(fd);
     sys::close(new);
@@ -104,12 +110,34 @@ fn entry_of(endpoint: &Arc<Endpoint>) -> Option<Arc<Entry>> {
         .find(|entry| matches!(&entry.kind, Kind::Stream(its) if Arc::ptr_eq(its, endpoint)))
 }
 
+/// Notes what the program's epoll descriptors know of an entry's numbers.
+fn note_registrations(entry: &Entry) {
+    for set in sys::epolls() {
+        for number in entry.numbers() {
+            if let Some((events, data)) = sys::registered(set, number) {
+                entry.register(Registration {
+                    set,
+                    number,
+                    events,
+                    data,
+                });
+            }
+        }
+    }
+}
+
 /// Lets all numbers of an entry refer to what `new` refers to, and moves what is registered for them.
 fn exchange(entry: &Entry, new: c_int) {
     // What epoll knows belongs to the object and not to the number: it has to be taken from the old one while the
     // number still leads there.
     let mut moved = Vec::new();
-    for registration in entry.registrations() {
+    for mut registration in entry.registrations() {
+        if registration.events & libc::EPOLLONESHOT as u32 != 0
+            && let Some((events, _)) = sys::registered(registration.set, registration.number)
+        {
+            // If it has been told, it is asleep until the program asks again.
+            registration.events = events;
+        }
         if control(libc::EPOLL_CTL_DEL, &registration) {
             moved.push(registration);
         } else {
@@ -132,13 +160,8 @@ fn exchange(entry: &Entry, new: c_int) {
 }
 
 fn control(operation: c_int, registration: &Registration) -> bool {
-    let mut events = registration.events;
-    if events & libc::EPOLLONESHOT as u32 != 0 {
-        // It has been told and is asleep until the program asks again, or else nobody would have called for this.
-        events = libc::EPOLLONESHOT as u32;
-    }
     let mut event = libc::epoll_event {
-        events,
+        events: registration.events,
         u64: registration.data,
     };
     // SAFETY: the structure is this frame's.

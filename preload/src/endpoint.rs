@@ -315,7 +315,10 @@ impl Endpoint {
     }
 
     pub(crate) fn unwatch(&self) {
-        self.watchers.fetch_sub(1, Ordering::Relaxed);
+        let fewer = |watchers: usize| watchers.checked_sub(1);
+        let _ = self
+            .watchers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
     }
 
     /// From now on the signal is right for good.

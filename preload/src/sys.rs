@@ -46,6 +46,20 @@ impl Numbers {
             .is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
     }
 
+    /// Those from `first` to `last`.
+    fn members(&self, first: usize, last: usize) -> impl Iterator<Item = c_int> + '_ {
+        let last = last.min(NUMBERS - 1);
+        (first / 64..=last / 64)
+            .flat_map(move |word| {
+                let bits = self.0[word].load(Ordering::Relaxed);
+                (0..64)
+                    .filter(move |bit| bits >> bit & 1 != 0)
+                    .map(move |bit| word * 64 + bit)
+            })
+            .filter(move |number| (first..=last).contains(number))
+            .filter_map(|number| c_int::try_from(number).ok())
+    }
+
     fn is_empty(&self) -> bool {
         self.0.iter().all(|word| word.load(Ordering::Relaxed) == 0)
     }
@@ -60,6 +74,58 @@ static STREAMS: Numbers = Numbers::new();
 /// Numbers that accept has returned and close has not taken.
 static ACCEPTED: Numbers = Numbers::new();
 
+/// Numbers by which something has been registered with epoll. What they are now is to be seen.
+static EPOLLS: Numbers = Numbers::new();
+
+/// Notes that something has been registered with the epoll descriptor.
+pub(crate) fn note_epoll(fd: c_int) {
+    if !EPOLLS.has(fd) && !is_hidden(fd) {
+        EPOLLS.insert(fd);
+    }
+}
+
+/// The program's epoll descriptors.
+pub(crate) fn epolls() -> impl Iterator<Item = c_int> {
+    EPOLLS.members(0, NUMBERS - 1)
+}
+
+/// What an epoll descriptor has registered for a number: the events, without those that have been told when it was to
+/// be told once, and the data. `None` if there is nothing, or the kernel does not say.
+pub(crate) fn registered(set: c_int, number: c_int) -> Option<(u32, u64)> {
+    // kcmp answers at once where it is allowed: KCMP_EPOLL_TFD compares a file with the target of a registration.
+    let slot = [set.cast_unsigned(), number.cast_unsigned(), 0];
+    // SAFETY: it has no condition.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: the kernel reads the three words.
+    let same = unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            process,
+            process,
+            KCMP_EPOLL_TFD,
+            number,
+            slot.as_ptr(),
+        )
+    };
+    if same < 0 && crate::errno::get() == libc::ENOENT {
+        return None;
+    }
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{set}")).ok()?;
+    text.lines().find_map(|line| {
+        // tfd:        5 events:       1d data:                5  pos:0 ...
+        let mut words = line.strip_prefix("tfd:")?.split_whitespace();
+        if words.next()?.parse() != Ok(number) || words.next()? != "events:" {
+            return None;
+        }
+        let events = u32::from_str_radix(words.next()?, 16).ok()?;
+        let data = words.nth(1)?;
+        Some((events, u64::from_str_radix(data, 16).ok()?))
+    })
+}
+
+/// Of kcmp's types.
+const KCMP_EPOLL_TFD: c_int = 7;
+
 /// Notes that accept has returned the number.
 pub(crate) fn note_accepted(fd: c_int) {
     ACCEPTED.insert(fd);
@@ -68,6 +134,7 @@ pub(crate) fn note_accepted(fd: c_int) {
 /// Notes that the number is closed.
 pub(crate) fn note_closed(fd: c_int) {
     ACCEPTED.remove(fd);
+    EPOLLS.remove(fd);
 }
 
 /// Whether accept has returned the number.
@@ -85,12 +152,36 @@ pub(crate) fn has_streams() -> bool {
     !STREAMS.is_empty()
 }
 
-/// A forked child has none.
+/// A forked child has none: it lets go of its parent's TCP connections, which would live on with it otherwise, though
+/// nobody serves them. Their numbers stay hidden, for what the parent's objects may still do with them.
+///
+/// Runs right after a fork, in the child's only thread.
 pub(crate) fn forked() {
-    for word in &STREAMS.0 {
-        if word.load(Ordering::Relaxed) != 0 {
-            word.store(0, Ordering::Relaxed);
+    let mut null = -1;
+    for (at, word) in STREAMS.0.iter().enumerate() {
+        let mut bits = word.load(Ordering::Relaxed);
+        if bits == 0 {
+            continue;
         }
+        word.store(0, Ordering::Relaxed);
+        if null < 0 {
+            // SAFETY: the name ends in a zero octet.
+            null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        }
+        while bits != 0 {
+            let number = (at * 64) as c_int + bits.trailing_zeros().cast_signed();
+            bits &= bits - 1;
+            // SAFETY: it touches no memory; the number is hidden, and nobody else's.
+            if unsafe { real::dup3(null, number, libc::O_CLOEXEC) } < 0 {
+                // There is no such device here, or no number for it.
+                // SAFETY: as above.
+                unsafe { real::close(number) };
+            }
+        }
+    }
+    if null >= 0 {
+        // SAFETY: it is this frame's.
+        unsafe { real::close(null) };
     }
 }
 
@@ -101,16 +192,7 @@ pub(crate) fn is_hidden(fd: c_int) -> bool {
 
 /// The hidden numbers from `first` to `last`.
 pub(crate) fn hidden(first: usize, last: usize) -> impl Iterator<Item = c_int> {
-    let last = last.min(NUMBERS - 1);
-    (first / 64..=last / 64)
-        .flat_map(|word| {
-            let bits = HIDDEN.0[word].load(Ordering::Relaxed);
-            (0..64)
-                .filter(move |bit| bits >> bit & 1 != 0)
-                .map(move |bit| word * 64 + bit)
-        })
-        .filter(move |number| (first..=last).contains(number))
-        .filter_map(|number| c_int::try_from(number).ok())
+    HIDDEN.members(first, last)
 }
 
 /// Says that a number is not hidden any more, when it is closed.

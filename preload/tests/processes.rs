@@ -54,6 +54,11 @@ fn killed() {
 }
 
 #[test]
+fn killed_with_child() {
+    case("killed_with_child", &[]);
+}
+
+#[test]
 fn falls_back() {
     case("falls_back", &[("UWARP_FALLBACK", "1")]);
 }

@@ -74,6 +74,11 @@ fn epoll_undecided() {
 }
 
 #[test]
+fn epoll_before_connect() {
+    case("epoll_before_connect", &[]);
+}
+
+#[test]
 fn selects() {
     case("selects", &[]);
 }
@@ -81,6 +86,16 @@ fn selects() {
 #[test]
 fn select_undecided() {
     case("select_undecided", &[]);
+}
+
+#[test]
+fn part_of_a_key() {
+    case("part_of_a_key", &[]);
+}
+
+#[test]
+fn polled_twice() {
+    case("polled_twice", &[]);
 }
 
 #[test]

@@ -189,17 +189,17 @@ unsafe fn receive(fd: c_int, parts: *const iovec, count: usize, flags: c_int) ->
                 return Some(-1);
             }
             Step::WaitForOctets(wanted, waiter) => {
-                // The kernel's own call waits: it knows O_NONBLOCK, SO_RCVTIMEO, cancellation, and which signal
-                // handlers let a call go on.
-                let mut octets = [0u8; 16];
-                let mut how = libc::MSG_PEEK;
-                if wanted > 1 {
-                    how |= libc::MSG_WAITALL;
-                }
-                let at = octets.as_mut_ptr().cast();
-                // SAFETY: there is room for as much; no more is asked for.
-                let seen = unsafe { real::recv(fd, at, wanted.min(octets.len()), how) };
-                waited = Some((waiter, seen));
+                let seen = if wanted > 1 {
+                    wait_for_key(fd)
+                } else {
+                    // The kernel's own call waits: it knows O_NONBLOCK, SO_RCVTIMEO, cancellation, and which signal
+                    // handlers let a call go on.
+                    let mut octet = [0u8; 1];
+                    let at = octet.as_mut_ptr().cast();
+                    // SAFETY: there is room for one octet.
+                    unsafe { real::recv(fd, at, 1, libc::MSG_PEEK) }
+                };
+                waited = Some((waiter, wanted));
                 if seen < 0 {
                     let number = errno::get();
                     step(|| {
@@ -218,14 +218,27 @@ unsafe fn receive(fd: c_int, parts: *const iovec, count: usize, flags: c_int) ->
     }
 }
 
-/// One step of it. `got` counts what earlier steps have taken, `waited` is what the wait before was and brought.
+/// Waits for the rest of a Request's key, for as long as it may take. Negative when a signal has come.
+fn wait_for_key(fd: c_int) -> isize {
+    let time = crate::config::get().server_first_wait;
+    let mut ask = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: it is one structure of this frame's.
+    unsafe { real::poll(&mut ask, 1, time.as_millis() as c_int + 1) as isize }
+}
+
+/// One step of it. `got` counts what earlier steps have taken, `waited` is what the wait before was and for how many
+/// octets.
 unsafe fn take(
     fd: c_int,
     parts: *const iovec,
     count: usize,
     flags: c_int,
     got: &mut usize,
-    waited: Option<(Waiter, isize)>,
+    waited: Option<(Waiter, usize)>,
 ) -> Step {
     if let Some((waiter, _)) = waited {
         waiter.done();
@@ -250,9 +263,7 @@ unsafe fn take(
                     Ok(_) if immediate => return Step::Failed(libc::EAGAIN),
                     Ok(Decision::Nothing) => return nothing,
                     Ok(Decision::Some) if is_nonblocking(fd) => return Step::Failed(libc::EAGAIN),
-                    Ok(Decision::Some)
-                        if waited.is_some_and(|(_, seen)| (2..16).contains(&seen)) =>
-                    {
+                    Ok(Decision::Some) if waited.is_some_and(|(_, wanted)| wanted > 1) => {
                         // It waited for the whole key: no more comes.
                         undecided::settle_as_plain(fd, &entry);
                     }

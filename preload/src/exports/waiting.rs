@@ -4,13 +4,16 @@
 //! has only brought an MPA Request is not readable.
 
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::border::guarded;
+use crate::endpoint::Endpoint;
 use crate::real::real;
-use crate::sys::NUMBERS;
+use crate::sys::{self, NUMBERS};
 use crate::table::{self, Kind, Registration};
 use crate::undecided::{self, Decision};
 
@@ -88,6 +91,10 @@ fn left(deadline: Instant) -> timespec {
     }
 }
 
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
 /// The program's list.
 unsafe fn elements<'a>(list: *mut pollfd, count: nfds_t) -> &'a mut [pollfd] {
     if list.is_null() {
@@ -111,11 +118,10 @@ unsafe fn poll_list(
     mask: *const sigset_t,
 ) -> c_int {
     loop {
-        guarded(|| {
+        let begun = guarded(|| {
             // SAFETY: the list is the caller's.
             let elements = unsafe { elements(list, count) };
-            elements.iter().for_each(|element| attend(element.fd, true));
-            Some(())
+            Some(Watched::new(elements.iter().map(|element| element.fd)))
         });
         let time = deadline.map(left);
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -123,13 +129,16 @@ unsafe fn poll_list(
         let mut answer = unsafe { real::ppoll(list, count, time, mask) };
         let mut decided = false;
         guarded(|| {
+            Watched::done(begun);
+            // A number may be in the list twice.
+            let mut requests = Vec::new();
             // SAFETY: the list is the caller's.
             for element in unsafe { elements(list, count) } {
-                attend(element.fd, false);
                 if answer > 0
                     && element.revents & libc::POLLIN != 0
-                    && is_only_a_request(element.fd)
+                    && (requests.contains(&element.fd) || is_only_a_request(element.fd))
                 {
+                    requests.push(element.fd);
                     element.revents &= !(libc::POLLIN | libc::POLLRDNORM);
                     decided = true;
                     if element.revents == 0 {
@@ -139,21 +148,32 @@ unsafe fn poll_list(
             }
             Some(())
         });
-        if answer != 0 || !decided {
+        // Of a part of the key the kernel does not tell again: see `undecided`.
+        if answer != 0 || !decided || is_over(deadline) {
             return answer;
         }
     }
 }
 
-/// Makes the signal right as long as somebody waits, if it is one.
-fn attend(fd: c_int, begins: bool) {
-    if let Some(entry) = table::get(fd)
-        && let Kind::Stream(endpoint) = &entry.kind
-    {
-        if begins {
-            endpoint.watch();
-        } else {
-            endpoint.unwatch();
+/// Endpoints whose signals are right while somebody waits for them. A thread that is cancelled meanwhile loses it.
+struct Watched(Vec<Arc<Endpoint>>);
+
+impl Watched {
+    /// Begins, for those of the numbers that are streams.
+    fn new(numbers: impl Iterator<Item = c_int>) -> ManuallyDrop<Self> {
+        let stream_of = |fd| match &table::get(fd)?.kind {
+            Kind::Stream(endpoint) => Some(Arc::clone(endpoint)),
+            _ => None,
+        };
+        let endpoints: Vec<_> = numbers.filter_map(stream_of).collect();
+        endpoints.iter().for_each(|endpoint| endpoint.watch());
+        ManuallyDrop::new(Self(endpoints))
+    }
+
+    /// Ends it for those with whom it has begun, whatever their numbers are by now.
+    fn done(begun: Option<ManuallyDrop<Self>>) {
+        if let Some(watched) = begun.map(ManuallyDrop::into_inner) {
+            watched.0.iter().for_each(|endpoint| endpoint.unwatch());
         }
     }
 }
@@ -289,13 +309,13 @@ unsafe fn select_sets(
         return super::failed(libc::ENOMEM);
     };
     // Given back at the end. A thread that is cancelled meanwhile loses it.
-    let asked = std::mem::ManuallyDrop::new(asked);
+    let asked = ManuallyDrop::new(asked);
     let answer = loop {
         let begun = guarded(|| {
             // SAFETY: the sets are the caller's.
             let list = unsafe { concerned(count, sets) };
-            list.iter().for_each(|&fd| attend(fd, true));
-            Some(std::mem::ManuallyDrop::new(list))
+            let watched = Watched::new(list.iter().copied());
+            Some((watched, ManuallyDrop::new(list)))
         });
         let time = deadline.map(left);
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
@@ -303,9 +323,9 @@ unsafe fn select_sets(
         let mut answer = unsafe { real::pselect(count, sets[0], sets[1], sets[2], time, mask) };
         let mut decided = false;
         guarded(|| {
-            let list = std::mem::ManuallyDrop::into_inner(begun?);
-            for fd in list {
-                attend(fd, false);
+            let (watched, list) = begun?;
+            Watched::done(Some(watched));
+            for fd in ManuallyDrop::into_inner(list) {
                 let (index, bit) = (fd as usize / 64, 1u64 << (fd % 64));
                 // SAFETY: the set is the caller's.
                 if let Some(word) = unsafe { words(sets[0], count) }.get_mut(index)
@@ -320,7 +340,7 @@ unsafe fn select_sets(
             }
             Some(())
         });
-        if answer != 0 || !decided {
+        if answer != 0 || !decided || is_over(deadline) {
             break answer;
         }
         for (&set, asked) in sets.iter().zip(&asked.0) {
@@ -328,7 +348,7 @@ unsafe fn select_sets(
             unsafe { words(set, count) }.copy_from_slice(asked);
         }
     };
-    drop(std::mem::ManuallyDrop::into_inner(asked));
+    drop(ManuallyDrop::into_inner(asked));
     answer
 }
 
@@ -343,7 +363,11 @@ pub(crate) unsafe fn epoll_ctl(
 ) -> c_int {
     if !table::has(fd) {
         // SAFETY: the arguments are the caller's.
-        return unsafe { real::epoll_ctl(set, operation, fd, event) };
+        let result = unsafe { real::epoll_ctl(set, operation, fd, event) };
+        if result == 0 && operation == libc::EPOLL_CTL_ADD {
+            sys::note_epoll(set);
+        }
+        return result;
     }
     // The number must not become something else between the call and the note of it.
     let change = (!table::is_borrowed()).then(table::change);

@@ -280,6 +280,50 @@ static void killed(void) {
     }
 }
 
+/* Killed while a child that it has forked lives on: the other end learns it nevertheless. */
+static void killed_with_child(void) {
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    int ends[2];
+    OK(pipe(ends));
+    pid_t parent = fork();
+    if (parent == 0) {
+        close(listener);
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        set_ddpmode(client, DDPMODE_STREAM);
+        OK(connect_port(client, port));
+        write_all(client, "x", 1);
+        char in[1];
+        IS(read(client, in, 1), 1);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            child = getpid();
+            write_all(ends[1], &child, sizeof child);
+            for (;;) {
+                pause();
+            }
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    int server = OK(accept(listener, NULL, NULL));
+    char in[1];
+    IS(read(server, in, 1), 1);
+    write_all(server, "y", 1);
+    struct timeval time = {10, 0};
+    OK(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+    pid_t child;
+    IS(read(ends[0], &child, sizeof child), sizeof child);
+    kill(parent, SIGKILL);
+    waitpid(parent, NULL, 0);
+    ssize_t done = read(server, in, 1);
+    int number = errno;
+    kill(child, SIGKILL);
+    CHECK(done == 0 || (done < 0 && number == ECONNRESET));
+}
+
 /* The server that a case talks to, which knows nothing of MPA: answers a line, or ends when it is none. */
 static void *plain_server(void *argument) {
     int listener = *(int *)argument;
@@ -389,6 +433,7 @@ int main(int count, char **arguments) {
         {"nothing_inherited", nothing_inherited},
         {"ends", ends},
         {"killed", killed},
+        {"killed_with_child", killed_with_child},
         {"falls_back", falls_back},
         {"does_not_fall_back", does_not_fall_back},
         {"server_first", server_first},

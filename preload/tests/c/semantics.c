@@ -395,6 +395,40 @@ static void epoll_undecided(void) {
     }
 }
 
+/* Registered before it is connected, and before anybody knows that it will be in DDPMODE. */
+static void epoll_before_connect(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 6; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        int events = EPOLLIN | EPOLLOUT | (how % 3 == 1 ? EPOLLET : how % 3 == 2 ? EPOLLONESHOT : 0);
+        struct epoll_event event = {how < 3 ? events : EPOLLIN, {.u64 = 0x123456789abcdef0}}, told;
+        OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
+        set_ddpmode(client, DDPMODE_STREAM);
+        if (how >= 3) {
+            event.events = events;
+            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
+        }
+        FAILS(connect_to(client, listener), EINPROGRESS);
+        int server = OK(accept(listener, NULL, NULL));
+        struct later later = {server, "hello", 5};
+        pthread_t thread = start(write_later, &later);
+        char in[8];
+        for (ssize_t got = -1; got < 0;) {
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            CHECK(told.data.u64 == 0x123456789abcdef0);
+            got = read(client, in, 8);
+            CHECK(got == 5 || (got < 0 && errno == EAGAIN));
+            event.events = EPOLLIN | (events & (EPOLLET | EPOLLONESHOT));
+            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
+        }
+        pthread_join(thread, NULL);
+        IS(ddpmode(client), DDPMODE_STREAM);
+        close(client);
+        close(server);
+    }
+}
+
 static void selects(void) {
     int a, b;
     pair(&a, &b);
@@ -451,6 +485,86 @@ static void select_undecided(void) {
         IS(ddpmode(server), DDPMODE_STREAM);
         exchange(client, server);
     }
+}
+
+/* What begins as a Request's key does, and goes on late or never. */
+static void part_of_a_key(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 6; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(client, listener));
+        int server = OK(accept4(listener, NULL, NULL, how == 2 ? SOCK_NONBLOCK : 0));
+        write_all(client, "MPA ID", 6);
+        char in[16];
+        struct timeval time = {0, 0};
+        fd_set reads;
+        FD_ZERO(&reads);
+        FD_SET(server, &reads);
+        if (how == 0) {
+            /* It does not keep anybody from going on, and in the end it is plain. */
+            IS(ready(server, POLLIN), 0);
+            wait_for(server, POLLIN);
+        } else if (how == 1) {
+            IS(select(server + 1, &reads, NULL, NULL, &time), 0);
+            FD_SET(server, &reads);
+            IS(select(server + 1, &reads, NULL, NULL, NULL), 1);
+            CHECK(FD_ISSET(server, &reads));
+        } else if (how == 2) {
+            struct epoll_event event = {EPOLLIN, {.u64 = 3}}, told;
+            OK(epoll_ctl(set, EPOLL_CTL_ADD, server, &event));
+            int wakes = 1;
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            while (recv(server, in, 16, MSG_PEEK) < 0) {
+                CHECK(errno == EAGAIN);
+                wakes++;
+                IS(epoll_wait(set, &told, 1, 10000), 1);
+            }
+            CHECK(wakes < 10);
+        } else if (how == 3) {
+            IS(recv(server, in, 16, MSG_PEEK), 6);
+        } else if (how == 4) {
+            IS(ready(server, POLLIN), 0);
+            OK(shutdown(client, SHUT_WR));
+            wait_for(server, POLLIN);
+        } else {
+            IS(ready(server, POLLIN), 0);
+            write_all(client, " Req Frame", 10);
+            settle(server);
+            close(server);
+            close(client);
+            continue;
+        }
+        IS(read(server, in, 16), 6);
+        IS(memcmp(in, "MPA ID", 6), 0);
+        IS(ddpmode(server), DDPMODE_OFF);
+        IS(int_option(server, SOL_SOCKET, SO_RCVLOWAT), 1);
+        write_all(server, "x", 1);
+        IS(read(client, in, 1), 1);
+        close(server);
+        close(client);
+    }
+}
+
+/* A descriptor that poll is given twice, and that becomes a stream meanwhile. */
+static void polled_twice(void) {
+    int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_to(client, listener));
+    int server = OK(accept(listener, NULL, NULL));
+    while (ddpmode(server) != DDPMODE_STREAM) {
+        struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
+        IS(poll(ask, 2, 10), 0);
+    }
+    struct later later = {client, "x", 1};
+    pthread_t thread = start(write_later, &later);
+    struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
+    IS(poll(ask, 2, 10000), 2);
+    pthread_join(thread, NULL);
+    char in[1];
+    IS(read(server, in, 1), 1);
+    exchange(client, server);
 }
 
 static void dups(void) {
@@ -649,7 +763,9 @@ static void *serve_and_close(void *argument) {
 
 /* A server that writes and closes: whatever its client does meanwhile, the last octets arrive. */
 static void last_octets(void) {
-    int listener = listen_at(NULL);
+    /* Its threads wait for more when it returns. */
+    static int listener;
+    listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int i = 0; i < 3; i++) {
         start(serve_and_close, &listener);
@@ -688,8 +804,11 @@ int main(int count, char **arguments) {
         {"epoll_level", epoll_level},
         {"epoll_edge", epoll_edge},
         {"epoll_undecided", epoll_undecided},
+        {"epoll_before_connect", epoll_before_connect},
         {"selects", selects},
         {"select_undecided", select_undecided},
+        {"part_of_a_key", part_of_a_key},
+        {"polled_twice", polled_twice},
         {"dups", dups},
         {"ranges", ranges},
         {"sends_files", sends_files},
