@@ -5,7 +5,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use libc::{sockaddr_un, socklen_t};
 
@@ -195,8 +195,20 @@ pub(crate) fn hidden(first: usize, last: usize) -> impl Iterator<Item = c_int> {
     HIDDEN.members(first, last)
 }
 
+/// How often each number has ceased to be hidden. Pages that are never touched cost nothing.
+static USES: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+
+/// Tells one use of a hidden number from the next.
+pub(crate) fn hidden_use(fd: c_int) -> u32 {
+    let uses = usize::try_from(fd).ok().and_then(|fd| USES.get(fd));
+    uses.map_or(0, |uses| uses.load(Ordering::Relaxed))
+}
+
 /// Says that a number is not hidden any more, when it is closed.
 pub(crate) fn unhide(fd: c_int) {
+    if let Some(uses) = usize::try_from(fd).ok().and_then(|fd| USES.get(fd)) {
+        uses.fetch_add(1, Ordering::Relaxed);
+    }
     HIDDEN.remove(fd);
     STREAMS.remove(fd);
 }
