@@ -104,22 +104,26 @@ fn copy(old: c_int, replaces: Option<c_int>, make: impl FnOnce() -> c_int) -> c_
     if !concerns || table::is_borrowed() || replaces == Some(old) {
         return make();
     }
-    let change = table::change();
-    let removed = replaces.and_then(|new| change.remove(new));
-    let new = make();
-    let number = crate::errno::get();
-    if new < 0 {
-        // Nothing has changed.
-        if let (Some((entry, _)), Some(number)) = (&removed, replaces) {
-            change.restore(entry, number);
+    let mut number = crate::errno::get();
+    let made = guarded(|| {
+        let change = table::change();
+        let removed = replaces.and_then(|new| change.remove(new));
+        let new = make();
+        if new < 0 {
+            number = crate::errno::get();
+            // Nothing has changed.
+            if let (Some((entry, _)), Some(replaced)) = (&removed, replaces) {
+                change.restore(entry, replaced);
+            }
+        } else {
+            share(&change, old, new);
+            drop(change);
+            finish(removed);
         }
-    } else {
-        share(&change, old, new);
-        drop(change);
-        finish(removed);
-    }
+        Some(new)
+    });
     crate::errno::set(number);
-    new
+    made.unwrap_or_else(|| failed(libc::EIO))
 }
 
 fn share(change: &Change, old: c_int, new: c_int) {
