@@ -137,6 +137,24 @@ pub(crate) fn note_closed(fd: c_int) {
     EPOLLS.remove(fd);
 }
 
+/// Notes that all numbers from `first` to `last` are closed, but for what is hidden.
+pub(crate) fn note_closed_range(first: usize, last: usize) {
+    for noted in [&ACCEPTED, &EPOLLS] {
+        noted.members(first, last).for_each(|fd| noted.remove(fd));
+    }
+}
+
+/// Notes that a number refers to what another one does, whatever it was before.
+pub(crate) fn note_copied(old: c_int, new: c_int) {
+    for noted in [&ACCEPTED, &EPOLLS] {
+        if noted.has(old) {
+            noted.insert(new);
+        } else {
+            noted.remove(new);
+        }
+    }
+}
+
 /// Whether accept has returned the number.
 pub(crate) fn was_accepted(fd: c_int) -> bool {
     ACCEPTED.has(fd)

@@ -179,6 +179,8 @@ fn accepted(listener: c_int, new: c_int) -> c_int {
     if new < 0 {
         return new;
     }
+    // What it was before, if nobody has seen that closed.
+    super::numbers::forget(new);
     guarded(|| {
         sys::note_accepted(new);
         let marked = || {
