@@ -69,6 +69,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug)]
 struct Tcp {
     fd: c_int,
+    /// The number is another connection's when this is not its use any more.
+    hidden_use: u32,
     /// It has been given to the stream, which closes it.
     given: bool,
 }
@@ -98,6 +100,7 @@ impl Endpoint {
             stream: OnceLock::new(),
             tcp: Mutex::new(Tcp {
                 fd: tcp,
+                hidden_use: sys::hidden_use(tcp),
                 given: false,
             }),
             names: OnceLock::new(),
@@ -417,10 +420,12 @@ impl Endpoint {
         self.names.get()
     }
 
-    /// Does something with the TCP socket, which nobody closes meanwhile; `None` if it is gone.
+    /// Does something with the TCP socket; `None` if it is gone.
     pub(crate) fn with_tcp<T>(&self, task: impl FnOnce(c_int) -> T) -> Option<T> {
         let tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
-        (tcp.fd >= 0 && sys::is_hidden(tcp.fd)).then(|| task(tcp.fd))
+        let is_there =
+            tcp.fd >= 0 && sys::is_hidden(tcp.fd) && sys::hidden_use(tcp.fd) == tcp.hidden_use;
+        is_there.then(|| task(tcp.fd))
     }
 
     /// The program has closed its last number. What was written is still sent, for as long as `linger` if it is given.

@@ -101,10 +101,13 @@ pub(crate) extern "C" fn end() {
 /// # Safety
 /// As that of _exit.
 pub(crate) unsafe fn exit_now(status: c_int) {
-    crate::border::guarded(|| {
-        end();
-        Some(())
-    });
+    // A signal handler that interrupts this library would wait for locks that its own thread holds.
+    if !crate::border::is_in_call() {
+        crate::border::guarded(|| {
+            end();
+            Some(())
+        });
+    }
     // SAFETY: the same as the caller's.
     unsafe { crate::real::real::_exit(status) };
 }

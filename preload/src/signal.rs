@@ -21,7 +21,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sys;
@@ -253,21 +253,47 @@ fn named_socket() -> io::Result<(c_int, Name)> {
     }
 }
 
-static SINK: Mutex<Option<Name>> = Mutex::new(None);
+/// The sink's name, never freed; null before it is needed. A forked child has its parent's.
+static SINK: AtomicPtr<Name> = AtomicPtr::new(std::ptr::null_mut());
 
-/// The socket whose queue is full for good. Its number is hidden and never closed.
+/// The socket whose queue is full for good. Its number is hidden and never closed. No lock is held, which a forked child
+/// might find held for ever.
 fn sink() -> io::Result<Name> {
-    let mut sink = SINK.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(name) = *sink {
-        return Ok(name);
+    // SAFETY: it comes from a box that is never freed.
+    if let Some(name) = unsafe { SINK.load(Ordering::Acquire).as_ref() } {
+        return Ok(*name);
     }
     let (fd, name) = named_socket()?;
     let fd = sys::hide(fd)?;
-    let filler = sys::unix_socket().inspect_err(|_| sys::close(fd))?;
-    while sys::send_to(filler, b"", name.address()) >= 0 {}
-    sys::close(filler);
-    *sink = Some(name);
-    Ok(name)
+    fill(name).inspect_err(|_| sys::close(fd))?;
+    let new = Box::into_raw(Box::new(name));
+    let order = (Ordering::AcqRel, Ordering::Acquire);
+    match SINK.compare_exchange(std::ptr::null_mut(), new, order.0, order.1) {
+        Ok(_) => Ok(name),
+        Err(other) => {
+            sys::close(fd);
+            // SAFETY: it comes from a box, and nobody else has seen it.
+            drop(unsafe { Box::from_raw(new) });
+            // SAFETY: it comes from a box that is never freed.
+            Ok(unsafe { *other })
+        }
+    }
+}
+
+/// Fills a queue. A socket that sends may be full itself before the queue is, so there are as many as it takes: until one
+/// that has sent nothing yet cannot.
+fn fill(name: Name) -> io::Result<()> {
+    loop {
+        let filler = sys::unix_socket()?;
+        let mut sent = 0;
+        while sys::send_to(filler, b"", name.address()) >= 0 {
+            sent += 1;
+        }
+        sys::close(filler);
+        if sent == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// What a forked child does before it makes its first.

@@ -5,7 +5,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use libc::{sockaddr_un, socklen_t};
 
@@ -137,6 +137,24 @@ pub(crate) fn note_closed(fd: c_int) {
     EPOLLS.remove(fd);
 }
 
+/// Notes that all numbers from `first` to `last` are closed, but for what is hidden.
+pub(crate) fn note_closed_range(first: usize, last: usize) {
+    for noted in [&ACCEPTED, &EPOLLS] {
+        noted.members(first, last).for_each(|fd| noted.remove(fd));
+    }
+}
+
+/// Notes that a number refers to what another one does, whatever it was before.
+pub(crate) fn note_copied(old: c_int, new: c_int) {
+    for noted in [&ACCEPTED, &EPOLLS] {
+        if noted.has(old) {
+            noted.insert(new);
+        } else {
+            noted.remove(new);
+        }
+    }
+}
+
 /// Whether accept has returned the number.
 pub(crate) fn was_accepted(fd: c_int) -> bool {
     ACCEPTED.has(fd)
@@ -195,8 +213,20 @@ pub(crate) fn hidden(first: usize, last: usize) -> impl Iterator<Item = c_int> {
     HIDDEN.members(first, last)
 }
 
+/// How often each number has ceased to be hidden. Pages that are never touched cost nothing.
+static USES: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+
+/// Tells one use of a hidden number from the next.
+pub(crate) fn hidden_use(fd: c_int) -> u32 {
+    let uses = usize::try_from(fd).ok().and_then(|fd| USES.get(fd));
+    uses.map_or(0, |uses| uses.load(Ordering::Relaxed))
+}
+
 /// Says that a number is not hidden any more, when it is closed.
 pub(crate) fn unhide(fd: c_int) {
+    if let Some(uses) = usize::try_from(fd).ok().and_then(|fd| USES.get(fd)) {
+        uses.fetch_add(1, Ordering::Relaxed);
+    }
     HIDDEN.remove(fd);
     STREAMS.remove(fd);
 }

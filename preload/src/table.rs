@@ -137,8 +137,13 @@ impl Drop for Change {
 }
 
 impl Change {
-    /// Puts a number in; it must not be in the table. False if it cannot be.
+    /// Puts a number in. What it was before, if nobody has seen the program close that, ends. False if it cannot be.
     pub(crate) fn insert(&self, fd: c_int, kind: Kind) -> bool {
+        if let Some((entry, true)) = self.remove(fd)
+            && let Kind::Stream(endpoint) = &entry.kind
+        {
+            endpoint.finish();
+        }
         self.put(fd, Some(Arc::new(Entry::new(kind, fd))))
     }
 

@@ -99,6 +99,11 @@ fn polled_twice() {
 }
 
 #[test]
+fn connect_timeout() {
+    case("connect_timeout", &[]);
+}
+
+#[test]
 fn dups() {
     case("dups", &[]);
 }

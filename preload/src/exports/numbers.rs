@@ -15,7 +15,7 @@ use crate::table::{self, Change, Kind};
 ///
 /// The right to change the table is given back before the stream is closed, but not before its signal has forgotten
 /// the number.
-fn forget(fd: c_int) {
+pub(super) fn forget(fd: c_int) {
     guarded(|| {
         if table::has(fd) && !table::is_borrowed() {
             let change = table::change();
@@ -57,6 +57,7 @@ pub(crate) unsafe fn fclose(file: *mut FILE) -> c_int {
             unsafe { libc::fflush(file) };
             forget(fd);
         }
+        sys::note_closed(fd);
     }
     // SAFETY: it is the caller's.
     unsafe { real::fclose(file) }
@@ -71,6 +72,7 @@ pub(crate) unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c
     let end = last.min(sys::NUMBERS as c_uint - 1);
     guarded(|| {
         table::present(first as usize, end as usize).for_each(forget);
+        sys::note_closed_range(first as usize, end as usize);
         Some(())
     });
     // What is hidden stays.
@@ -104,21 +106,33 @@ fn copy(old: c_int, replaces: Option<c_int>, make: impl FnOnce() -> c_int) -> c_
     if !concerns || table::is_borrowed() || replaces == Some(old) {
         return make();
     }
-    let change = table::change();
-    let removed = replaces.and_then(|new| change.remove(new));
-    let new = make();
-    let number = crate::errno::get();
-    if new < 0 {
-        // Nothing has changed.
-        if let (Some((entry, _)), Some(number)) = (&removed, replaces) {
-            change.restore(entry, number);
+    let mut number = crate::errno::get();
+    let made = guarded(|| {
+        let change = table::change();
+        let removed = replaces.and_then(|new| change.remove(new));
+        let new = make();
+        if new < 0 {
+            number = crate::errno::get();
+            // Nothing has changed.
+            if let (Some((entry, _)), Some(replaced)) = (&removed, replaces) {
+                change.restore(entry, replaced);
+            }
+        } else {
+            share(&change, old, new);
+            drop(change);
+            finish(removed);
         }
-    } else {
-        share(&change, old, new);
-        drop(change);
-        finish(removed);
-    }
+        Some(new)
+    });
     crate::errno::set(number);
+    made.unwrap_or_else(|| failed(libc::EIO))
+}
+
+/// Notes of `new`, made of `old`, what is noted of that.
+fn noted(old: c_int, new: c_int) -> c_int {
+    if new >= 0 && new != old && !table::is_borrowed() {
+        sys::note_copied(old, new);
+    }
     new
 }
 
@@ -135,7 +149,7 @@ fn is_ours(new: c_int) -> bool {
 
 pub(crate) unsafe fn dup(fd: c_int) -> c_int {
     // SAFETY: it touches no memory.
-    copy(fd, None, || unsafe { real::dup(fd) })
+    noted(fd, copy(fd, None, || unsafe { real::dup(fd) }))
 }
 
 pub(crate) unsafe fn dup2(fd: c_int, new: c_int) -> c_int {
@@ -143,7 +157,7 @@ pub(crate) unsafe fn dup2(fd: c_int, new: c_int) -> c_int {
         return failed(libc::EBUSY);
     }
     // SAFETY: it touches no memory.
-    copy(fd, Some(new), || unsafe { real::dup2(fd, new) })
+    noted(fd, copy(fd, Some(new), || unsafe { real::dup2(fd, new) }))
 }
 
 pub(crate) unsafe fn dup3(fd: c_int, new: c_int, flags: c_int) -> c_int {
@@ -151,7 +165,10 @@ pub(crate) unsafe fn dup3(fd: c_int, new: c_int, flags: c_int) -> c_int {
         return failed(libc::EBUSY);
     }
     // SAFETY: it touches no memory.
-    copy(fd, Some(new), || unsafe { real::dup3(fd, new, flags) })
+    noted(
+        fd,
+        copy(fd, Some(new), || unsafe { real::dup3(fd, new, flags) }),
+    )
 }
 
 pub(crate) unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {

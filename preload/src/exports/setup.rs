@@ -22,6 +22,8 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
     };
     let (nonblocking, fallback) = match how {
         Chosen::Again(0) => return 0,
+        // TCP waits here, too, after a connect that a signal or SO_SNDTIMEO has ended.
+        Chosen::Again(libc::EALREADY) if is_blocking(fd) => return wait_until_open(fd),
         Chosen::Again(number) => return failed(number),
         Chosen::Ddp {
             nonblocking,
@@ -30,16 +32,18 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
     };
     // SAFETY: the arguments are the caller's.
     let result = unsafe { real::connect(fd, address, len) };
-    let under_way = result < 0 && nonblocking && errno::get() == libc::EINPROGRESS;
+    // Without O_NONBLOCK these say that a signal or SO_SNDTIMEO has ended the wait. The kernel goes on.
+    let number = errno::get();
+    let under_way = result < 0 && matches!(number, libc::EINPROGRESS | libc::EINTR);
     if result < 0 && !under_way {
         return result;
     }
     let begun = step(|| {
         let found = table::get(fd);
         match convert::convert(fd, found.as_ref(), fallback) {
-            Ok(Some(endpoint)) if nonblocking => {
+            Ok(Some(endpoint)) if nonblocking || under_way => {
                 connector::begin(endpoint);
-                Step::Failed(libc::EINPROGRESS)
+                Step::Failed(if under_way { number } else { libc::EINPROGRESS })
             }
             Ok(Some(endpoint)) => {
                 endpoint.begin(Role::Initiator);
@@ -58,6 +62,10 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
         return 0;
     }
     wait_until_open(fd)
+}
+
+fn is_blocking(fd: c_int) -> bool {
+    sys::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK == 0)
 }
 
 /// Waits until it is known whether the peer speaks MPA.
@@ -179,6 +187,8 @@ fn accepted(listener: c_int, new: c_int) -> c_int {
     if new < 0 {
         return new;
     }
+    // What it was before, if nobody has seen that closed.
+    super::numbers::forget(new);
     guarded(|| {
         sys::note_accepted(new);
         let marked = || {

@@ -567,6 +567,29 @@ static void polled_twice(void) {
     exchange(client, server);
 }
 
+/* A blocking connect that ends before TCP is connected: it goes on. */
+static void connect_timeout(void) {
+    int listener = listen_at(NULL), first = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    /* Room for one that is not accepted. */
+    OK(listen(listener, 0));
+    OK(connect_to(first, listener));
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    struct timeval time = {0, 50000};
+    OK(setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time));
+    FAILS(connect_to(client, listener), EINPROGRESS);
+    close(OK(accept(listener, NULL, NULL)));
+    close(first);
+    wait_for(listener, POLLIN);
+    int server = OK(accept(listener, NULL, NULL));
+    settle(server);
+    wait_for(client, POLLOUT);
+    IS(int_option(client, SOL_SOCKET, SO_ERROR), 0);
+    IS(ddpmode(client), DDPMODE_STREAM);
+    exchange(client, server);
+}
+
 static void dups(void) {
     int a, b;
     pair(&a, &b);
@@ -809,6 +832,7 @@ int main(int count, char **arguments) {
         {"select_undecided", select_undecided},
         {"part_of_a_key", part_of_a_key},
         {"polled_twice", polled_twice},
+        {"connect_timeout", connect_timeout},
         {"dups", dups},
         {"ranges", ranges},
         {"sends_files", sends_files},
