@@ -29,6 +29,7 @@ install_missing() {
         done
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
+    apt-get update --quiet
     # They are started here, not by the system.
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
 }
