@@ -312,6 +312,8 @@ static void descriptors(struct end *end)
     IS(uwarp_respond(pair[1], options, &incoming), -ETIMEDOUT);
     IS(fcntl(pair[1], F_GETFL) & O_NONBLOCK, 0);
     OK(close(pair[1]));
+    /* And nobody is there: that is told at once, however slow the machine. */
+    OK(uwarp_options_set(options, UWARP_OPTION_STARTUP_TIMEOUT, 60000));
     IS(uwarp_initiate(pair[0], options, &socket_handle), -ECONNRESET);
     OK(close(pair[0]));
     OK(close(listening));

@@ -77,6 +77,12 @@ pub(crate) enum Command {
     ///
     /// The server reads the client's data by RDMA Read and writes it back by RDMA Write.
     Rping(crate::rping::Args),
+    /// Run a program with its TCP connections in DDPMODE, which it need not know.
+    ///
+    /// Its sockets carry what it reads and writes by RDMA, to another program that is run so, or to one that uses
+    /// rsockets. The connections that it begins are chosen by --ddp; one that it accepts at a port of --listen is in
+    /// DDPMODE if the other end asks for it, and plain TCP otherwise.
+    Run(crate::run::RunArgs),
     /// The listening process of `demo`.
     #[command(name = "demo-listener", hide = true)]
     DemoListener(DemoListenerArgs),
@@ -204,12 +210,21 @@ pub(crate) struct BenchArgs {
     /// How many rounds RDMA and TCP take in turn
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// How many Writes of 1 MiB each round has
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) writes: u32,
-    /// How many Sends of 64 octets, one after the other, each round has
-    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) sends: u32,
+    /// How long all rounds together take, about [default: 25, with --full 600]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) seconds: Option<u32>,
+    /// Measure more sizes, UCX and libfabric as with --others, and up to 10000 connections
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Measure one connection and messages of these sizes only, of those from 8 octets to 8M that are measured
+    #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = crate::units::parse_size)]
+    pub(crate) sizes: Vec<u64>,
+    /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed
+    #[arg(long)]
+    pub(crate) others: bool,
+    /// Draw throughput and latency against size into this file, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,171 +1,200 @@
-//! `uwarp bench`: RDMA next to plain TCP, in turns, between the same two processes.
+//! `uwarp bench`: RDMA next to plain TCP, in turns, between the same two processes, and next to other libraries.
 
 mod peer;
+mod plot;
+mod rdma;
 mod report;
+mod results;
+mod scenes;
+mod targets;
+mod task;
 mod tcp;
+mod tools;
+mod usage;
 
 use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 pub(crate) use peer::run as peer;
 
 use crate::args::BenchArgs;
-use crate::child::Child;
-use crate::echo::Echo;
 use crate::error::Failure;
-use crate::ping;
 use crate::report::say;
-use crate::session::SessionError;
-use crate::terms::Terms;
-use peer::Addresses;
-use report::Report;
-use tcp::{Stream, Task};
+use peer::Peer;
+use rdma::{Outcome, Rdma};
+use results::Results;
+use task::Task;
+use tcp::Plain;
+use tools::Others;
+use usage::{Meter, Usage};
 
-/// Octets of each Write.
-const WRITE_SIZE: u32 = 1 << 20;
-/// Octets of each Send.
-const SEND_SIZE: u32 = 64;
+/// One of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Contestant {
+    Tcp,
+    Crc,
+    NoCrc,
+}
+
+impl Contestant {
+    const ALL: [Self; 3] = [Self::Tcp, Self::Crc, Self::NoCrc];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "plain TCP",
+            Self::Crc => "with CRC",
+            Self::NoCrc => "without CRC",
+        }
+    }
+
+    const fn colour(self) -> &'static str {
+        match self {
+            Self::Tcp => "#555",
+            Self::Crc => "#c40",
+            Self::NoCrc => "#06c",
+        }
+    }
+}
+
+/// How long all rounds together take, about, unless the command line says otherwise.
+const SECONDS: u64 = 25;
+const FULL_SECONDS: u64 = 600;
+
+/// The effort of the second round, in percent.
+const PILOT: u32 = 5;
 
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut child = Child::start(Child::command("bench-peer")?)?;
-    let addresses = Addresses::parse(&child.line()?)?;
-    let mut contestants = contestants(&addresses)?;
-    let mut report = Report::new(args, contestants.iter().map(|contestant| contestant.name));
-    round(&mut contestants, 8, 100, &mut |_, _, _| {})?;
-    for number in 0..args.rounds {
-        round(
-            &mut contestants,
-            args.writes,
-            args.sends,
-            &mut |name, rate, latency| {
-                report.add(name, rate, latency);
-            },
-        )?;
-        // Nobody is always the first.
-        contestants.rotate_left(1);
-        tracing::debug!(number, "round");
-    }
-    for contestant in contestants {
-        contestant.close()?;
-    }
-    child.finish()?;
-    say(format_args!("{}", report.text(args.json)))
-}
-
-/// One of those that are compared, with a connection for each measurement.
-struct Contestant {
-    name: &'static str,
-    lane: Lane,
-}
-
-enum Lane {
-    Tcp { bulk: Stream, small: Stream },
-    Rdma { bulk: Box<Echo>, small: Box<Echo> },
-}
-
-fn contestants(addresses: &Addresses) -> Result<Vec<Contestant>, Failure> {
-    let rdma = |address: &str, crc| -> Result<Lane, Failure> {
-        let terms = Terms {
-            crc,
-            ..Terms::default()
-        };
-        Ok(Lane::Rdma {
-            bulk: Box::new(ping::connect(address, WRITE_SIZE, &terms)?),
-            small: Box::new(ping::connect(address, SEND_SIZE, &terms)?),
-        })
+    // Before there is any other thread.
+    let mut meter = Meter::new();
+    let mut peer = Peer::start()?;
+    let plan = |effort| {
+        let mut plan = task::plan(effort, args.full);
+        plan.retain(|task| args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)));
+        plan
     };
-    let tcp = |task| Stream::connect(&addresses.tcp, task).map_err(plain_failed);
-    Ok(vec![
-        Contestant {
-            name: "plain TCP",
-            lane: Lane::Tcp {
-                bulk: tcp(Task::Take)?,
-                small: tcp(Task::Echo)?,
-            },
-        },
-        Contestant {
-            name: "RDMA with CRC",
-            lane: rdma(&addresses.crc, true)?,
-        },
-        Contestant {
-            name: "RDMA without CRC",
-            lane: rdma(&addresses.no_crc, false)?,
-        },
-    ])
+    let budget = Duration::from_secs(
+        args.seconds
+            .map_or_else(|| if args.full { FULL_SECONDS } else { SECONDS }, u64::from),
+    );
+    let begun = Instant::now();
+    let (mut results, mut others) = (Results::default(), Others::new(&args.sizes));
+    let mut order = Contestant::ALL;
+    let mut round = |plan: &[Task], order, results: &mut Results| {
+        let begun = Instant::now();
+        for task in plan {
+            turns(&mut peer, &mut meter, order, task, results)?;
+        }
+        Ok::<_, Failure>(begun.elapsed())
+    };
+    // Two short rounds tell how long the others may be. In the second one system calls are counted and nothing else.
+    let counted: Vec<_> = (plan(PILOT).into_iter())
+        .map(|task| Task {
+            counted: true,
+            ..task
+        })
+        .collect();
+    let least = round(&plan(1), order, &mut Results::default())?;
+    let more = round(&counted, order, &mut results)?;
+    let left = budget.saturating_sub(begun.elapsed()) / (args.rounds + 2);
+    let each = more.saturating_sub(least) / (PILOT - 1);
+    let effort = left.saturating_sub(least).as_secs_f64() / each.as_secs_f64().max(1e-6);
+    let effort = (effort as u32).clamp(1, 100);
+    let tasks = plan(effort);
+    let mut rounds = 0;
+    while rounds < args.rounds && (rounds == 0 || begun.elapsed() < budget) {
+        round(&tasks, order, &mut results)?;
+        if args.others || args.full {
+            others.round();
+        }
+        // Nobody is always the first.
+        order.rotate_left(1);
+        rounds += 1;
+        tracing::debug!(rounds, effort, "round");
+    }
+    peer.finish()?;
+    let scenes = if args.sizes.is_empty() {
+        scenes::run(args.full)
+    } else {
+        scenes::Scenes::default()
+    };
+    if let Some(path) = &args.plot {
+        std::fs::write(path, plot::svg(&results)).map_err(|error| {
+            let what = format!("cannot write {}", path.display());
+            Failure::file(what, &error)
+        })?;
+    }
+    let others = others.into_results();
+    if args.json {
+        say(format_args!(
+            "{}",
+            report::json(rounds, &results, &others, &scenes)
+        ))
+    } else {
+        say(format_args!(
+            "{}",
+            report::text(rounds, &results, &others, &scenes)
+        ))
+    }
 }
 
-/// Lets each contestant have its turn; `done` gets the name, the octets a second and the median time there and
-/// back.
-fn round(
-    contestants: &mut [Contestant],
-    writes: u32,
-    sends: u32,
-    done: &mut impl FnMut(&'static str, f64, Duration),
+/// Lets each contestant do a task once.
+fn turns(
+    peer: &mut Peer,
+    meter: &mut Meter,
+    order: [Contestant; 3],
+    task: &Task,
+    results: &mut Results,
 ) -> Result<(), Failure> {
-    let octets = u64::from(writes) * u64::from(WRITE_SIZE);
-    for contestant in contestants {
-        let begun = Instant::now();
-        contestant.write(writes)?;
-        let rate = crate::units::per_second(octets, begun.elapsed());
-        let mut times = contestant.send(sends)?;
-        times.sort_unstable();
-        let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        done(contestant.name, rate, median);
+    for contestant in order {
+        let part = match contestant {
+            Contestant::Tcp => task.plain(),
+            _ => *task,
+        };
+        let (time, used) = lead(peer, meter, contestant, &part).map_err(|error| {
+            let what = format!("{task:?} {} failed", contestant.name());
+            Failure::new(what, error, "look at what happened to the second process")
+        })?;
+        let used = used.plus(peer.usage()?);
+        results.add(contestant, task, time, used);
     }
     Ok(())
 }
 
-impl Contestant {
-    /// Moves `count` Writes' worth of octets, all of which have arrived when this returns.
-    fn write(&mut self, count: u32) -> Result<(), Failure> {
-        match &mut self.lane {
-            Lane::Tcp { bulk, .. } => bulk.give(count).map_err(plain_failed),
-            Lane::Rdma { bulk, .. } => bulk.write_many(count).map_err(rdma_failed),
+/// Does this end's part of a task; returns the time that it took and what it used.
+fn lead(
+    peer: &Peer,
+    meter: &mut Meter,
+    contestant: Contestant,
+    task: &Task,
+) -> Outcome<(Duration, Usage)> {
+    let crc = match contestant {
+        Contestant::Tcp => {
+            let mut end = Plain::connect(peer.tcp(), *task)?;
+            end.lead(task.warm_up())?;
+            return metered(meter, task, || Ok(end.lead(task.count)?));
         }
-    }
-
-    /// Sends and waits for the echo, `count` times; gives the time of each.
-    fn send(&mut self, count: u32) -> Result<Vec<Duration>, Failure> {
-        match &mut self.lane {
-            Lane::Tcp { small, .. } => {
-                let mut time = || {
-                    let begun = Instant::now();
-                    small.echo().map(|()| begun.elapsed())
-                };
-                (0..count)
-                    .map(|_| time())
-                    .collect::<Result<_, _>>()
-                    .map_err(plain_failed)
-            }
-            Lane::Rdma { small, .. } => {
-                ping::measure(count, || small.send(SEND_SIZE)).map_err(rdma_failed)
-            }
-        }
-    }
-
-    fn close(self) -> Result<(), Failure> {
-        match self.lane {
-            Lane::Tcp { .. } => Ok(()),
-            Lane::Rdma { bulk, small } => bulk
-                .close()
-                .and_then(|()| small.close())
-                .map_err(rdma_failed),
-        }
-    }
+        Contestant::Crc => true,
+        Contestant::NoCrc => false,
+    };
+    let mut end = Rdma::connect(peer.rdma(crc), *task, crc)?;
+    end.lead(task.warm_up())?;
+    let measured = metered(meter, task, || end.lead(task.count))?;
+    end.close()?;
+    Ok(measured)
 }
 
-fn rdma_failed(error: SessionError) -> Failure {
-    Failure::session("the RDMA connection to the second process failed", &error)
-}
-
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "this is what map_err hands over"
-)]
-fn plain_failed(error: std::io::Error) -> Failure {
-    let remedy = "look at what happened to the second process";
-    Failure::new(
-        "the TCP connection to the second process failed",
-        error,
-        remedy,
-    )
+fn metered(
+    meter: &mut Meter,
+    task: &Task,
+    part: impl FnOnce() -> Outcome<()>,
+) -> Outcome<(Duration, Usage)> {
+    meter.count(task.counted);
+    let (before, begun) = (meter.read(), Instant::now());
+    part()?;
+    let time = begun.elapsed();
+    let used = meter.read().since(before);
+    meter.count(false);
+    Ok((time, used))
 }

@@ -13,6 +13,7 @@ mod ping;
 mod put;
 mod report;
 mod rping;
+mod run;
 mod serve;
 mod session;
 mod store;
@@ -54,6 +55,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Torment(args) => return Ok(uwarp_torment::run(args)),
         Command::Target(args) => return Ok(uwarp_torment::run_target(args)),
         Command::Rping(args) => rping::run(args)?,
+        Command::Run(args) => run::run(args)?,
         Command::DemoListener(args) => demo::listen(args)?,
         Command::BenchPeer => bench::peer()?,
     }

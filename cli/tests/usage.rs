@@ -21,6 +21,8 @@ fn wrong_arguments_are_refused() {
         &["serve", ".", "--listen", "nowhere"],
         &["serve", ".", "--clients", "0"],
         &["bench", "--rounds", "0"],
+        &["run"],
+        &["run", "--ddp"],
     ] {
         let outcome = run(args);
         assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
@@ -39,7 +41,7 @@ fn without_arguments_it_says_what_it_can_do() {
 #[test]
 fn help_names_every_command_but_not_the_hidden_ones() {
     let out = run(["--help"]).succeeded();
-    for command in ["demo", "serve", "put", "get", "ping", "bench"] {
+    for command in ["demo", "serve", "put", "get", "ping", "bench", "run"] {
         let named = |line: &str| line.trim_start().starts_with(command);
         assert!(out.lines().any(named), "{command} in {out}");
         let own = run([command, "--help"]).succeeded();

@@ -233,8 +233,8 @@ impl Terminate {
         let swapped = flags_low == 0
             && match flags_high {
                 0x01..=0x07 => true,
-                // 0/2/01 to 0/2/04 are not assigned, 2/0/01 to 2/0/04 are.
-                0 => first == 0x02 && matches!(code, 0x01..=0x04),
+                // 0/2/01 to 0/2/04 are not assigned, 2/0/01 to 2/0/04 are; nor is 2/1/06, but 1/2/06.
+                0 => matches!((first, code), (0x02, 0x01..=0x04) | (0x21, 0x06)),
                 _ => false,
             };
         let (layer, etype, flags) = if swapped {
@@ -341,6 +341,16 @@ mod tests {
         );
         let message = Terminate::parse(&hex::decode("02060000").unwrap()).unwrap();
         assert_eq!(message.code, TerminateCode::new(Layer::Rdmap, 2, 6));
+    }
+
+    /// siw sends no headers where the version is wrong, and so nothing else tells the order of its bits.
+    #[test]
+    fn a_bare_version_error_of_siw_is_understood() {
+        let message = Terminate::parse(&hex::decode("21060000").unwrap()).unwrap();
+        assert_eq!(message.code, TerminateCode::new(Layer::Ddp, 2, 6));
+        // Both are assigned: an RDMAP version of siw's is taken for what the RFC has there.
+        let message = Terminate::parse(&hex::decode("20050000").unwrap()).unwrap();
+        assert_eq!(message.code, TerminateCode::new(Layer::Llp, 0, 5));
     }
 
     #[test]

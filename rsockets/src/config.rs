@@ -13,7 +13,10 @@ pub const CREDITS_MAX: u16 = 65_534;
 
 /// Receives beyond the credits that the driver keeps posted. The peer's grants and its last words cost no
 /// credit, and iWARP has no way to hold a Send back: without a receive it ends the connection.
-pub const SPARE_RECEIVES: u32 = 64;
+///
+/// How many there can be at once: as long as the driver is silent the peer has two buffers at the most to give back
+/// and half of its credits twice, and then its last words. The rest is to be on the safe side.
+pub const SPARE_RECEIVES: u32 = 16;
 
 /// Requests that are kept free for grants and for the last message, when data would fill the queue.
 pub(crate) const CONTROL_POSTS: u32 = 4;
@@ -100,7 +103,7 @@ mod tests {
     fn sizes_are_checked() {
         let good = Config::default();
         assert_eq!(good.check(), Ok(()));
-        assert_eq!(good.receives(), 448);
+        assert_eq!(good.receives(), 400);
         let with = |change: &dyn Fn(&mut Config)| {
             let mut config = good;
             change(&mut config);

@@ -545,6 +545,20 @@ impl Stream {
         self.over.is_some()
     }
 
+    /// Whether the peer has said that it sends no more data. What it has sent may still be
+    /// [`readable`](Self::readable).
+    #[must_use]
+    pub const fn peer_has_ended(&self) -> bool {
+        self.peer_ended
+    }
+
+    /// Whether the connection ended without a word. What came before may still be [`readable`](Self::readable), and
+    /// octets that were written may not have arrived.
+    #[must_use]
+    pub const fn is_lost(&self) -> bool {
+        matches!(self.over, Some(Over::Lost))
+    }
+
     /// Whether the stream is over and all that was posted has completed: the driver may close the connection.
     /// Not before: a peer's TCP may drop what it has still to send when ours ends.
     #[must_use]

@@ -2,13 +2,14 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use uwarp_ddp::Stag;
 use uwarp_rdmap::{OperationKind, Status};
 
 use crate::error::Error;
+use crate::notify::{Notifier, Notify};
 use crate::ring::{CompletionRing, Credits};
 
 /// Names a socket in the completions of a shared queue; never used twice in a process.
@@ -56,7 +57,7 @@ pub struct CompletionQueue(Arc<Inner>);
 
 /// How long a waiter sleeps before it looks whether its socket has come to its end, in case another
 /// thread has taken the token that was meant to wake it.
-const NAP: Duration = Duration::from_millis(250);
+pub(crate) const NAP: Duration = Duration::from_millis(250);
 
 struct Inner {
     /// `None` is a token that wakes a waiter: a socket of the queue has come to its end.
@@ -64,7 +65,10 @@ struct Inner {
     places: Credits,
     /// A token is in the ring; there is never more than one, for which the ring has a place.
     token: AtomicBool,
+    /// How often it was found empty, wrapping.
+    idled: AtomicUsize,
     capacity: u32,
+    notifier: Option<Notifier>,
     /// The process that made it.
     generation: u32,
 }
@@ -88,13 +92,25 @@ impl CompletionQueue {
     /// sockets, whose completions have not been taken.
     #[must_use]
     pub fn new(capacity: u32) -> Self {
+        Self::build(capacity, None)
+    }
+
+    /// As [`new`](Self::new), with somebody to tell when there is news, by whatever thread has made it.
+    #[must_use]
+    pub fn with_notify(capacity: u32, notify: Arc<dyn Notify>) -> Self {
+        Self::build(capacity, Some(Notifier::new(notify)))
+    }
+
+    fn build(capacity: u32, notifier: Option<Notifier>) -> Self {
         let capacity = capacity.max(1);
         Self(Arc::new(Inner {
             // One place more, for a token.
             ring: CompletionRing::with_capacity(capacity as usize + 1),
             places: Credits::new(capacity as usize),
             token: AtomicBool::new(false),
+            idled: AtomicUsize::new(1),
             capacity,
+            notifier,
             generation: crate::fork::generation(),
         }))
     }
@@ -127,7 +143,10 @@ impl CompletionQueue {
                     count += 1;
                 }
                 Some(None) => self.0.token_taken(),
-                None => break,
+                None => {
+                    self.found_empty();
+                    break;
+                }
             }
         }
         if count > 0 {
@@ -142,6 +161,15 @@ impl CompletionQueue {
         if !self.is_ours() {
             return None;
         }
+        let completion = self.take();
+        if completion.is_none() {
+            self.found_empty();
+        }
+        completion
+    }
+
+    /// Takes one completion if there is one; finding none does not count as having nothing to do.
+    pub(crate) fn take(&self) -> Option<Completion> {
         loop {
             if let Some(completion) = self.0.ring.pop()? {
                 self.0.places.give(1);
@@ -149,6 +177,31 @@ impl CompletionQueue {
             }
             self.0.token_taken();
         }
+    }
+
+    /// Whoever takes from the queue has nothing else to do than to wait.
+    pub(crate) fn found_empty(&self) {
+        self.0.idled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sleeps until a completion waits, `input` has input, or `deadline` has passed, or for no reason. For a
+    /// caller that has just found nothing to take.
+    pub(crate) fn doze(
+        &self,
+        input: Option<BorrowedFd<'_>>,
+        deadline: Instant,
+    ) -> std::io::Result<()> {
+        self.0.ring.doze(input, deadline)
+    }
+
+    /// Whether no completion waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.ring.is_empty()
+    }
+
+    /// Whether somebody may sleep on the descriptor.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.ring.is_watched()
     }
 
     /// Takes one completion, waiting for it at most `timeout` (for ever if `None`). Returns `None`
@@ -159,6 +212,9 @@ impl CompletionQueue {
     /// queue.
     pub fn wait_one(&self, timeout: Option<Duration>) -> std::io::Result<Option<Completion>> {
         self.check_owner()?;
+        if self.0.ring.is_empty() {
+            self.found_empty();
+        }
         match self.0.ring.wait(timeout)? {
             Some(Some(completion)) => {
                 self.0.places.give(1);
@@ -182,18 +238,41 @@ impl CompletionQueue {
         self.0.ring.fd()
     }
 
+    /// How often the queue was found empty, wrapping: as long as it does not change, nobody who takes from
+    /// it had to wait.
+    pub(crate) fn idled(&self) -> usize {
+        self.0.idled.load(Ordering::Relaxed)
+    }
+
     /// The places for completions, one of which is taken by each request that is posted.
     pub(crate) fn places(&self) -> &Credits {
         &self.0.places
     }
 
-    /// Adds a completion whose place has been reserved.
-    pub(crate) fn push(&self, completion: Completion) {
-        let pushed = self.0.ring.push(Some(completion));
-        debug_assert!(
-            pushed.is_ok(),
-            "a completion's place is reserved when its request is posted"
-        );
+    /// There is news for the notifier.
+    pub(crate) fn note(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.note();
+        }
+    }
+
+    /// Tells the notifier what has been noted. To be called when the engine has been let go.
+    pub(crate) fn tell(&self) {
+        if let Some(notifier) = &self.0.notifier {
+            notifier.tell();
+        }
+    }
+
+    /// Adds a completion whose place has been reserved. It comes back if a thread that takes an earlier completion is
+    /// in the midst of that: the caller tries again later, and keeps the order.
+    pub(crate) fn push(&self, completion: Completion) -> Result<(), Completion> {
+        match self.0.ring.push(Some(completion)) {
+            Err(Some(completion)) => Err(completion),
+            Ok(()) | Err(None) => {
+                self.note();
+                Ok(())
+            }
+        }
     }
 
     /// Wakes whoever waits, though there may be no completion.

@@ -11,6 +11,7 @@ use uwarp_ddp::{Peer, StreamId};
 use uwarp_stream::{Connection, Role};
 
 use crate::completion::CompletionQueue;
+use crate::descriptor::{Posts, Works};
 use crate::domain::Sge;
 use crate::engine::{Engine, Policy};
 use crate::error::{Error, PostError};
@@ -178,7 +179,7 @@ impl DdpMode for socket2::Socket {
 }
 
 /// A socket that its worker does not know of yet.
-fn prepared(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
+pub(crate) fn prepared(stream: TcpStream, role: Role, options: &Options) -> Result<Socket, Error> {
     options.check_owner()?;
     let worker = match &options.workers {
         Some(workers) => workers.next(),
@@ -236,11 +237,14 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         local: stream.local_addr().ok(),
         peer: stream.peer_addr().ok(),
     };
+    let (sends, receives) = (options.send_queue, options.receive_queue);
+    let posts = Arc::new(Posts::new(sends, receives));
     let engine = Engine::new(
         connection,
-        mio::net::TcpStream::from_std(stream),
+        stream,
         peer,
         domain.clone(),
+        Works::new(Arc::clone(&posts), sends, receives),
         Policy {
             follow_emss: options.mulpdu_emss.is_none(),
             half_close: options.half_close,
@@ -255,13 +259,13 @@ pub(crate) fn adopt(adopted: Adopted, options: &Options) -> Result<Arc<Link>, Er
         domain,
         completions,
         worker,
-        send_queue: options.send_queue,
-        receive_queue: options.receive_queue,
+        posts,
         engine,
         listener,
         place,
         addresses,
         startup_timeout: options.startup_timeout,
+        busy_poll: options.busy_poll,
     }))
 }
 

@@ -3,15 +3,15 @@
 
 mod memory;
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use mio::Registry;
-use mio::net::TcpStream;
 use uwarp_ddp::Peer;
-use uwarp_rdmap::{Operation, PostError, Status, Work};
+use uwarp_rdmap::{Operation, PostError, Slot, Status, Work};
 use uwarp_stream::{Batch, Connection, Direct, End, Event};
 
 use crate::completion::Completion;
@@ -20,11 +20,15 @@ use crate::domain::Domain;
 use crate::iov::{self, Sent, Vectors};
 use crate::link::{Command, Link, Phase};
 use crate::memory::RegionMemory;
+use crate::poll::Interest;
 use crate::staging::Staging;
 use memory::EngineMemory;
 
 /// Octets put into a batch before it is written.
 const BATCH_OCTETS: usize = 256 * 1024;
+
+/// Octets that a caller takes upon itself to send along with its own request.
+const CARRY_OCTETS: usize = 64 * 1024;
 
 /// Octets read or written in one turn; then other connections have theirs.
 const TURN_OCTETS: usize = 1024 * 1024;
@@ -35,6 +39,9 @@ const SMALL_READ: usize = 4096;
 
 /// Payload of at least so many octets is worth a system call of its own into its place.
 const DIRECT_MIN: usize = 4096;
+
+/// FPDUs of fewer octets are read as many at a time as there are, and copied: a system call for each would cost more.
+const BULK_MAX: usize = 16 * 1024;
 
 /// Behind a large FPDU that is read into its place, as much of the next one: length and header.
 const NEXT_HEADER: usize = 16;
@@ -53,6 +60,17 @@ pub(crate) enum Turn {
     Over,
 }
 
+/// What the turn of a caller came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attended {
+    /// There is more to do at once.
+    pub(crate) again: bool,
+    /// The worker has something to do.
+    pub(crate) worker: bool,
+    /// Only the worker may drive it: nothing has been done.
+    pub(crate) refused: bool,
+}
+
 /// What the options say about driving a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
@@ -67,10 +85,12 @@ pub(crate) struct Policy {
 pub(crate) struct Engine {
     connection: Connection,
     /// `None` once it has been closed or given back.
-    socket: Option<TcpStream>,
+    socket: Option<Arc<TcpStream>>,
     peer: Peer,
     domain: Domain,
     works: Works,
+    /// Completions that the queue could not take yet.
+    held: VecDeque<Completion>,
     batch: Batch<Arc<RegionMemory>>,
     staging: Staging,
     vectors: Vectors,
@@ -83,10 +103,15 @@ pub(crate) struct Engine {
     failed: bool,
     /// The last FPDU was placed straight from the socket, so another of its kind is expected.
     direct_run: bool,
+    /// The last FPDUs were small, so as much as there is may be read at once.
+    bulk: bool,
+    /// So many octets at least wait in the socket.
+    unread: usize,
     over_reported: bool,
-    /// The worker's number for this connection.
-    token: Option<usize>,
-    retired: bool,
+    /// What the worker's poll watches the socket for; `None` before it does.
+    interest: Option<Interest>,
+    /// The deadline that the worker knows of.
+    armed: Option<Instant>,
     /// A Request has come that the listener should hear of.
     announce: bool,
     policy: Policy,
@@ -100,14 +125,16 @@ impl Engine {
         socket: TcpStream,
         peer: Peer,
         domain: Domain,
+        works: Works,
         policy: Policy,
     ) -> Self {
         Self {
             connection,
-            socket: Some(socket),
+            socket: Some(Arc::new(socket)),
             peer,
             domain,
-            works: Works::default(),
+            works,
+            held: VecDeque::new(),
             batch: Batch::new(),
             staging: Staging::new(),
             vectors: Vectors::default(),
@@ -117,33 +144,15 @@ impl Engine {
             end_of_stream: false,
             failed: false,
             direct_run: false,
+            bulk: false,
+            unread: 0,
             over_reported: false,
-            token: None,
-            retired: false,
+            interest: None,
+            armed: None,
             announce: false,
             policy,
             writes: 0,
         }
-    }
-
-    pub(crate) const fn token(&self) -> Option<usize> {
-        self.token
-    }
-
-    pub(crate) const fn set_token(&mut self, token: usize) {
-        self.token = Some(token);
-    }
-
-    /// The worker forgets the connection, which is over, for good: nothing can be posted any more. What was
-    /// posted since the last turn completes here.
-    pub(crate) fn retire(&mut self, link: &Link) {
-        self.take_posts(link);
-        self.token = None;
-        self.retired = true;
-    }
-
-    pub(crate) const fn is_retired(&self) -> bool {
-        self.retired
     }
 
     /// Whether a Request has come since the last call.
@@ -151,42 +160,121 @@ impl Engine {
         std::mem::replace(&mut self.announce, false)
     }
 
-    /// The socket cannot be polled.
-    pub(crate) fn lose(&mut self) {
-        self.connection.transport_lost();
+    /// When the worker has to come by, which it will.
+    pub(crate) fn arm(&mut self) -> Option<Instant> {
+        self.armed = self.connection.deadline();
+        self.armed
     }
 
-    pub(crate) fn socket(&mut self) -> Option<&mut TcpStream> {
-        self.socket.as_mut()
+    /// The worker forgets the connection, which is over, for good: nothing can be posted any more. What was
+    /// posted since the last turn completes here.
+    pub(crate) fn retire(&mut self, link: &Link) {
+        self.take_posts(link);
+        self.report_completions(link);
+        while !self.tell(link) {
+            std::thread::yield_now();
+        }
+        link.attendance.stop_ticking();
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.connection.deadline()
+    /// Whether no request is incomplete, of those that have been taken, and all completions are in the queue.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.works.is_empty() && self.held.is_empty()
     }
 
-    /// The poll has said that the socket is ready.
-    pub(crate) fn ready(&mut self, event: &mio::event::Event) {
-        let closed = event.is_read_closed() || event.is_error();
-        self.readable |= event.is_readable() || closed;
-        self.writable |= event.is_writable();
-        self.read_closed |= closed;
-        self.failed |= event.is_error();
+    /// Whether completions wait for the queue to take them: the worker must come by soon.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
-    /// One turn: takes what the application wants, reads, writes, reports.
-    pub(crate) fn turn(&mut self, link: &Link, registry: &Registry, now: Instant) -> Turn {
+    /// Whether there is more to do than the poll of the worker would tell: octets that wait though there may be room,
+    /// completions that the queue has not taken, a deadline that the worker does not know of.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.batch.is_empty()
+            || self.connection.has_output()
+            || self.has_held()
+            || self.connection.deadline() != self.armed
+    }
+
+    /// The socket, while it is not closed or given back.
+    pub(crate) fn socket(&self) -> Weak<TcpStream> {
+        self.socket.as_ref().map(Arc::downgrade).unwrap_or_default()
+    }
+
+    /// Takes what the worker's poll has said.
+    fn hear(&mut self, link: &Link) {
+        let heard = link.take_readiness();
+        self.readable |= heard.readable;
+        self.writable |= heard.writable;
+        self.read_closed |= heard.read_closed;
+        self.failed |= heard.failed;
+    }
+
+    /// One turn of the worker: takes what the application wants, reads, writes, reports.
+    pub(crate) fn turn(&mut self, link: &Link, now: Instant) -> Turn {
         self.obey(link, now);
+        let turn = self.run(link, now);
+        self.watch(link, turn)
+    }
+
+    /// Whether callers may attend to it: it is set up, and not over.
+    fn is_attendable(&self) -> bool {
+        self.interest.is_some() && !self.connection.is_starting() && !self.connection.is_over()
+    }
+
+    /// One turn of a caller that waits for a completion. Whatever only the worker can do is left to it, and
+    /// `worker` says so.
+    pub(crate) fn attend(&mut self, link: &Link, now: Instant) -> Attended {
+        if !self.is_attendable() {
+            return Attended {
+                refused: true,
+                ..Attended::default()
+            };
+        }
+        let turn = self.run(link, now);
+        let turn = self.watch(link, turn);
+        Attended {
+            again: turn == Turn::Again,
+            worker: turn == Turn::Over
+                || self.connection.deadline() != self.armed
+                || self.has_held(),
+            refused: false,
+        }
+    }
+
+    /// Takes the input away from the worker's poll, for callers that `keep` it by the rules of
+    /// [`Attendance`](crate::ring::Attendance). Whether they do now.
+    pub(crate) fn take_input(&mut self, link: &Link, keep: impl FnOnce()) -> bool {
+        if !self.is_attendable() {
+            return false;
+        }
+        keep();
+        self.watch(link, Turn::Wait);
+        true
+    }
+
+    /// Gives the input back to the worker's poll, if it is not taken any more.
+    pub(crate) fn give_input(&mut self, link: &Link) {
+        self.watch(link, Turn::Wait);
+    }
+
+    fn run(&mut self, link: &Link, now: Instant) -> Turn {
+        self.hear(link);
+        // The poll does not tell then.
+        self.readable |= link.attendance.is_taken();
         self.connection.timeout(now);
         self.take_posts(link);
         let mut moved = 0;
         loop {
             let read = self.read(link, now);
+            // The peer may know of what has arrived as soon as something is written.
+            link.set_stats(self.connection.stats());
             let wrote = self.write(link, now);
-            self.report(link, registry, now);
+            self.report(link, now);
             moved += read + wrote;
             if self.connection.is_over() {
                 self.take_posts(link);
-                self.report(link, registry, now);
+                self.report(link, now);
                 return Turn::Over;
             }
             if read + wrote == 0 {
@@ -197,6 +285,71 @@ impl Engine {
             }
             self.take_posts(link);
         }
+    }
+
+    /// Has the worker's poll tell what the engine waits for. What is ready by then it tells at once, so
+    /// nothing is lost between the last look at the socket and this.
+    fn watch(&mut self, link: &Link, turn: Turn) -> Turn {
+        let (Some(socket), Some(token)) = (&self.socket, link.token()) else {
+            return turn;
+        };
+        let Some(now) = self.interest else {
+            let wanted = Interest {
+                input: true,
+                output: !self.writable,
+            };
+            return match link.poll().add(&**socket, token, wanted) {
+                Ok(()) => {
+                    self.interest = Some(wanted);
+                    turn
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot poll a socket");
+                    self.connection.transport_lost();
+                    Turn::Again
+                }
+            };
+        };
+        // An interest in output is dropped only along with another change: the next wait for room is
+        // likely to come, and an edge that nobody waits for does not happen.
+        let wanted = Interest {
+            input: !link.attendance.is_taken(),
+            output: !self.writable,
+        };
+        if wanted.input != now.input || wanted.output && !now.output {
+            match link.poll().change(&**socket, token, wanted) {
+                Ok(()) => self.interest = Some(wanted),
+                Err(error) => {
+                    tracing::error!(%error, "cannot poll a socket");
+                    self.connection.transport_lost();
+                    return Turn::Again;
+                }
+            }
+        }
+        turn
+    }
+
+    /// For a caller that posts: sends what is queued, and tells what is complete by that. Returns whether
+    /// nothing is left to do. Only what takes no lock is done here: nothing is read, and no memory but that of
+    /// posted requests is used.
+    pub(crate) fn carry(&mut self, link: &Link, now: Instant) -> bool {
+        let idle = self.interest.is_some()
+            && self.connection.is_open()
+            && !self.connection.has_output()
+            && self.batch.is_empty();
+        if !idle || !self.writable {
+            return false;
+        }
+        let mut octets = 0;
+        while octets < CARRY_OCTETS
+            && let Some(slot) = self.works.take_send()
+        {
+            octets += self.hand_over(link, slot) as usize;
+        }
+        let flushed = self.flush(now);
+        self.report_completions(link);
+        let done = flushed.is_ok() && self.watch(link, Turn::Wait) == Turn::Wait;
+        done && !self.has_rest() && !link.has_sends()
     }
 
     fn obey(&mut self, link: &Link, now: Instant) {
@@ -245,8 +398,8 @@ impl Engine {
         if self.connection.is_starting() {
             return;
         }
-        while let Some(descriptor) = link.take_send() {
-            self.hand_over(link, descriptor);
+        while let Some(slot) = self.works.take_send() {
+            self.hand_over(link, slot);
         }
     }
 
@@ -254,14 +407,16 @@ impl Engine {
         if self.connection.is_starting() {
             return;
         }
-        while let Some(descriptor) = link.take_receive() {
-            self.hand_over(link, descriptor);
+        while let Some(slot) = self.works.take_receive() {
+            self.hand_over(link, slot);
         }
     }
 
-    fn hand_over(&mut self, link: &Link, descriptor: Descriptor) {
-        let (operation, len) = (descriptor.operation, descriptor.len);
-        let slot = self.works.insert(descriptor);
+    /// Gives a request that has been taken to the connection; returns its length.
+    fn hand_over(&mut self, link: &Link, slot: Slot) -> u32 {
+        let Some(&Descriptor { operation, len, .. }) = self.works.get(slot) else {
+            return 0;
+        };
         let posted = match operation {
             Some(operation) => self.connection.post(Work {
                 slot,
@@ -286,14 +441,16 @@ impl Engine {
                 uwarp_rdmap::Completion::failed(slot, kind, Status::Flushed),
             );
         }
+        len
     }
 
     fn complete(&mut self, link: &Link, done: uwarp_rdmap::Completion) {
-        // The references to the memory go first: who sees the completion may deregister.
-        let Some(Descriptor { id, .. }) = self.works.remove(done.slot) else {
+        // The references to the memory go first, and so does the place: who sees the completion may deregister,
+        // and post the next request.
+        let Some(id) = self.works.remove(done.slot) else {
             return;
         };
-        link.complete(Completion {
+        let completion = Completion {
             id,
             socket: link.socket_id(),
             kind: done.kind,
@@ -303,7 +460,23 @@ impl Engine {
             invalidated: done.invalidated,
             immediate: done.immediate,
             original: done.original,
-        });
+        };
+        if !self.held.is_empty() {
+            self.held.push_back(completion);
+        } else if let Err(completion) = link.completions.push(completion) {
+            self.held.push_back(completion);
+        }
+    }
+
+    /// Puts the completions into the queue, in their order. Whether it has taken all.
+    fn tell(&mut self, link: &Link) -> bool {
+        while let Some(completion) = self.held.pop_front() {
+            if let Err(completion) = link.completions.push(completion) {
+                self.held.push_front(completion);
+                return false;
+            }
+        }
+        true
     }
 
     /// Reads and processes what the socket has; returns the octets moved, at least 1 if anything
@@ -331,6 +504,7 @@ impl Engine {
             match result {
                 Ok(0) => {
                     self.end_of_stream = true;
+                    link.set_read_all();
                     self.connection.end_of_stream(self.staging.filled().len());
                     return moved + 1;
                 }
@@ -354,10 +528,15 @@ impl Engine {
             return self.connection.startup_need();
         }
         if self.connection.wants_direct() {
+            let missing = self.staging.missing();
             return if self.direct_run {
-                self.staging.missing().max(NEXT_HEADER)
+                missing.max(NEXT_HEADER)
+            } else if self.bulk {
+                usize::MAX
             } else {
-                SMALL_READ
+                // Of a large FPDU that has not come in full, not too little, so that system calls are few, and not
+                // too much, so that the rest may go straight to its place.
+                missing.clamp(SMALL_READ, BULK_MAX)
             };
         }
         usize::MAX
@@ -375,6 +554,7 @@ impl Engine {
                 .receive(socket.as_fd(), std::iter::empty(), room)
         }?;
         self.staging.grow(count);
+        self.unread = self.unread.saturating_sub(count);
         if count > 0 {
             self.process(link, now);
         }
@@ -400,10 +580,14 @@ impl Engine {
             peer: self.peer,
             works: &self.works,
         };
+        let before = self.connection.stats().fpdus_received;
         let received = self
             .connection
             .receive(self.staging.filled(), &mut memory, now);
         self.staging.consume(received.consumed, received.need);
+        let fpdus = (self.connection.stats().fpdus_received - before) as usize;
+        let small = fpdus == 0 || received.consumed / fpdus < BULK_MAX;
+        self.bulk = small && received.need < BULK_MAX;
     }
 
     /// The FPDU at the front, if its payload should be read straight into its place and all of it
@@ -414,10 +598,15 @@ impl Engine {
         }
         let direct = self.connection.direct(self.staging.filled())?;
         let socket = self.socket.as_ref()?;
-        let whole = || {
-            iov::unread(socket.as_fd()).is_ok_and(|waiting| waiting >= direct.missing + direct.tail)
-        };
-        (direct.missing >= DIRECT_MIN && whole()).then_some(direct)
+        if direct.missing < DIRECT_MIN {
+            return None;
+        }
+        let expected = direct.missing + direct.tail;
+        if self.unread < expected {
+            // What waits becomes less by reading only, so it is asked for when it might not be enough.
+            self.unread = iov::unread(socket.as_fd()).unwrap_or(0);
+        }
+        (self.unread >= expected).then_some(direct)
     }
 
     fn read_direct(&mut self, direct: &Direct, link: &Link, now: Instant) -> io::Result<usize> {
@@ -449,6 +638,7 @@ impl Engine {
                 return self.read_staged(direct.missing + direct.tail, link, now);
             }
         };
+        self.unread = self.unread.saturating_sub(read);
         let expected = direct.missing + direct.tail;
         if read < expected {
             // The octets were counted before they were read, so the socket has failed meanwhile.
@@ -471,6 +661,29 @@ impl Engine {
 
     /// Writes what is due; returns the octets written, at least 1 if anything happened.
     fn write(&mut self, link: &Link, now: Instant) -> usize {
+        let moved = match self.flush(now) {
+            Ok(moved) => moved,
+            Err(error) => {
+                tracing::debug!(%error, "writing to the TCP connection failed");
+                // The peer may have said why before it went: read that first.
+                self.write_failed(link, now);
+                return 1;
+            }
+        };
+        if let Some(socket) = &self.socket
+            && self.connection.wants_shutdown()
+        {
+            // An error means that the connection has gone; reading will find that out.
+            let _ = socket.shutdown(std::net::Shutdown::Write);
+            self.connection.shut_down();
+            return moved + 1;
+        }
+        moved
+    }
+
+    /// Fills the batch and writes it, until there is nothing left, the socket takes no more, or it is time for
+    /// somebody else; returns the octets written.
+    fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
         loop {
             {
@@ -483,18 +696,16 @@ impl Engine {
                     .transmit(&mut self.batch, &mut memory, BATCH_OCTETS, now);
             }
             let Some(socket) = &self.socket else {
-                return moved;
+                return Ok(moved);
             };
-            if self.connection.wants_shutdown() {
-                // An error means that the connection has gone; reading will find that out.
-                let _ = socket.shutdown(std::net::Shutdown::Write);
-                self.connection.shut_down();
-                return moved + 1;
-            }
             if self.batch.is_empty() || !self.writable || moved >= TURN_OCTETS {
-                return moved;
+                return Ok(moved);
             }
-            match self.vectors.send(socket.as_fd(), &self.batch, &self.works) {
+            let segment = self.connection.emss() as usize;
+            match self
+                .vectors
+                .send(socket.as_fd(), &self.batch, &self.works, segment)
+            {
                 Ok(Sent { taken, offered }) => {
                     self.batch.advance(taken);
                     self.connection.written(taken);
@@ -502,20 +713,15 @@ impl Engine {
                     self.follow_emss();
                     if taken < offered {
                         self.writable = false;
-                        return moved;
+                        return Ok(moved);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.writable = false;
-                    return moved;
+                    return Ok(moved);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    tracing::debug!(%error, "writing to the TCP connection failed");
-                    // The peer may have said why before it went: read that first.
-                    self.write_failed(link, now);
-                    return moved + 1;
-                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -527,7 +733,7 @@ impl Engine {
             let emss = self
                 .socket
                 .as_ref()
-                .and_then(|socket| socket2::SockRef::from(socket).tcp_mss().ok());
+                .and_then(|socket| socket2::SockRef::from(&**socket).tcp_mss().ok());
             if let Some(emss) = emss.filter(|&emss| emss > 0) {
                 self.connection.set_emss(emss);
             }
@@ -545,37 +751,46 @@ impl Engine {
     }
 
     /// Tells the application what has happened.
-    fn report(&mut self, link: &Link, registry: &Registry, now: Instant) {
+    fn report(&mut self, link: &Link, now: Instant) {
         self.report_completions(link);
         while let Some(event) = self.connection.poll_event() {
-            self.report_event(link, registry, event, now);
+            self.report_event(link, event, now);
+        }
+        if !self.connection.is_receiving() && link.wake_receives() {
+            self.take_receives(link);
+            self.report_completions(link);
         }
     }
 
     fn report_completions(&mut self, link: &Link) {
+        link.set_stats(self.connection.stats());
         if self.connection.is_over() {
             // Pieces of the batch refer to works that are about to go.
             self.batch.clear();
         }
+        self.tell(link);
         while let Some(done) = self.connection.poll_completion() {
             self.complete(link, done);
         }
     }
 
-    fn report_event(&mut self, link: &Link, registry: &Registry, event: Event, now: Instant) {
+    fn report_event(&mut self, link: &Link, event: Event, now: Instant) {
         tracing::debug!(stream = link.id.0, ?event, "connection");
         match event {
             Event::Request(request) => {
                 link.update(|state| state.phase = Phase::Requested(request));
                 self.announce = true;
             }
-            Event::Established(established) => link.establish(established),
+            Event::Established(established) => {
+                link.rest_receives();
+                link.establish(established);
+            }
             Event::Rejected {
                 private_data,
                 required_ord,
                 peer_ird,
             } => {
-                let stream = self.give_back(registry);
+                let stream = self.give_back(link);
                 link.set_closed();
                 link.leave_listener();
                 link.update(|state| {
@@ -607,10 +822,6 @@ impl Engine {
         }
     }
 
-    pub(crate) fn stats(&self) -> uwarp_stream::Stats {
-        *self.connection.stats()
-    }
-
     /// Closes the socket: with a reset if the connection did not end in order.
     fn hang_up(&mut self, end: &End) {
         let Some(socket) = self.socket.take() else {
@@ -620,18 +831,21 @@ impl Engine {
             end,
             End::Aborted | End::CloseTimeout | End::StartupTimeout | End::Lost
         ) {
-            let _ = socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
         }
         crate::fork::forget(socket.as_fd());
     }
 
     /// The socket is the application's again.
-    fn give_back(&mut self, registry: &Registry) -> Option<std::net::TcpStream> {
-        let mut socket = self.socket.take()?;
+    fn give_back(&mut self, link: &Link) -> Option<TcpStream> {
+        let socket = self.socket.take()?;
         crate::fork::forget(socket.as_fd());
         // The descriptor lives on, so closing does not take it out of the poll.
-        registry.deregister(&mut socket).ok()?;
-        let stream = std::net::TcpStream::from(OwnedFd::from(socket));
+        if self.interest.is_some() {
+            link.poll().remove(&*socket).ok()?;
+        }
+        // Nobody else refers to the socket of a connection that is not set up.
+        let stream = Arc::into_inner(socket)?;
         stream.set_nonblocking(false).ok()?;
         Some(stream)
     }

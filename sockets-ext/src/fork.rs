@@ -52,6 +52,29 @@ pub(crate) fn check(made_at: u32) -> Result<(), ()> {
     }
 }
 
+/// The process that something was made in, for what is built upon uwarp and has state of its own.
+///
+/// ```
+/// let owner = uwarp::fork::Owner::here();
+/// assert!(owner.is_here());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(u32);
+
+impl Owner {
+    /// This process.
+    #[must_use]
+    pub fn here() -> Self {
+        Self(generation())
+    }
+
+    /// Whether this process is it, and not one forked from it. Costs no system call.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        check(self.0).is_ok()
+    }
+}
+
 /// Has `descriptor` replaced in forked children.
 pub(crate) fn guard(descriptor: BorrowedFd<'_>) {
     PREPARE.call_once(prepare);

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Vectors {
 pub(crate) struct Sent {
     /// Octets that the socket has taken.
     pub(crate) taken: usize,
-    /// Octets that were offered; fewer taken means that the socket is full.
+    /// Octets that were offered, which need not be all; fewer taken means that the socket is full.
     pub(crate) offered: usize,
 }
 
@@ -52,27 +52,34 @@ impl Vectors {
     }
 
     /// Writes what waits in `batch`, as much of it as the socket takes, by one system call.
+    ///
+    /// A call that is not cut short ends where [`Batch::write_len`] says, and what TCP sends of the next one begins a
+    /// segment of at most `segment` octets (RFC 5044 s5.1, F29).
     pub(crate) fn send(
         &mut self,
         socket: BorrowedFd<'_>,
         batch: &Batch<Arc<RegionMemory>>,
         works: &Works,
+        segment: usize,
     ) -> io::Result<Sent> {
         self.0.clear();
+        let whole = batch.write_len(segment);
+        let mut left = whole;
         for piece in batch.pieces() {
-            if self.is_full() {
+            if self.is_full() || left == 0 {
                 break;
             }
+            let len = piece.len().min(left);
+            left -= len;
             match piece {
                 Piece::Octets(range) => {
-                    let octets = batch.octets(range.clone());
+                    let octets = &batch.octets(range.clone())[..len];
                     self.push(Span {
                         ptr: octets.as_ptr().cast_mut(),
                         len: octets.len(),
                     });
                 }
                 Piece::Work { slot, range } => {
-                    let len = (range.end - range.start) as usize;
                     works.pieces(*slot, range.start, len, |element, offset, len| {
                         if let Ok(span) = element.memory.iovec(offset, len) {
                             self.push(span);
@@ -80,8 +87,7 @@ impl Vectors {
                     });
                 }
                 Piece::Region { handle, range } => {
-                    if let Ok(span) = handle.iovec(range.start, (range.end - range.start) as usize)
-                    {
+                    if let Ok(span) = handle.iovec(range.start, len) {
                         self.push(span);
                     }
                 }
@@ -89,6 +95,8 @@ impl Vectors {
         }
         let count = self.0.len().min(VECTORS_MAX);
         let offered = self.0[..count].iter().map(|vector| vector.iov_len).sum();
+        // "End of record": TCP puts nothing that is written later into the same segment.
+        let record = if offered == whole { libc::MSG_EOR } else { 0 };
         // SAFETY: all-zero is a valid msghdr.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = self.0.as_mut_ptr();
@@ -100,7 +108,7 @@ impl Vectors {
             libc::sendmsg(
                 socket.as_raw_fd(),
                 &raw const message,
-                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | record,
             )
         };
         self.0.clear();

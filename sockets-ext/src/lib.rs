@@ -99,10 +99,18 @@ mod access;
 pub mod memory;
 #[cfg_attr(
     loom,
-    allow(dead_code, reason = "only the loom tests use the rings then")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "only the loom tests use the rings then"
+    )
 )]
 mod ring;
 
+#[cfg(not(loom))]
+mod attend;
+#[cfg(not(loom))]
+mod batch;
 #[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]
@@ -126,7 +134,13 @@ mod link;
 #[cfg(not(loom))]
 mod listener;
 #[cfg(not(loom))]
+mod notify;
+#[cfg(not(loom))]
 mod options;
+#[cfg(not(loom))]
+mod poll;
+#[cfg(not(loom))]
+mod setup;
 #[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
@@ -139,6 +153,7 @@ pub use api::*;
 
 #[cfg(not(loom))]
 mod api {
+    pub use crate::batch::Batch;
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
     pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;
@@ -146,7 +161,9 @@ mod api {
     pub use crate::error::{EndText, Error, PostError, WaitError};
     pub use crate::listener::{Incoming, Listener};
     pub use crate::memory::{Memory, MemoryError, RegionMemory, SpanError};
+    pub use crate::notify::Notify;
     pub use crate::options::{Keepalive, Options};
+    pub use crate::setup::SettingUp;
     pub use crate::socket::{SendFlags, Socket};
     pub use crate::worker::Workers;
     pub use uwarp_ddp::{Rights, Stag};

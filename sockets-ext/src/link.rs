@@ -1,6 +1,7 @@
 //! What a socket's handle and its worker share.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,16 @@ use uwarp_ddp::StreamId;
 use uwarp_mpa::PeerRequest;
 use uwarp_stream::{End, Established, Stats};
 
-use crate::completion::{Completion, CompletionQueue, SocketId};
+use crate::attend::Habits;
+use crate::completion::{CompletionQueue, SocketId};
 use crate::connect::Addresses;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Posts};
 use crate::domain::Domain;
 use crate::engine::Engine;
 use crate::error::PostError;
 use crate::listener::{Pending, Place};
-use crate::ring::{Intake, Queue, Refusal};
+use crate::poll::Readiness;
+use crate::ring::{Attendance, Baton, Driven, Queue, Refusal};
 use crate::worker::WorkerHandle;
 
 /// How far a connection has come, as its application sees it.
@@ -48,20 +51,39 @@ pub(crate) enum Command {
     Abort,
 }
 
-/// One socket: rings towards the worker, the engine that the worker drives, and its state.
+/// One socket: rings towards the engine, the engine, which one thread at a time drives, and its state.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: StreamId,
     pub(crate) domain: Domain,
     pub(crate) completions: CompletionQueue,
     worker: WorkerHandle,
-    intake: Intake<Descriptor>,
+    posts: Arc<Posts>,
     commands: Mutex<Vec<Command>>,
+    /// Commands wait.
+    commanded: AtomicBool,
+    /// What the worker's poll has said and the engine has not heard: bits of [`Readiness`].
+    readiness: AtomicU32,
+    /// The worker's number for this connection, or [`NO_TOKEN`].
+    token: AtomicUsize,
+    /// The worker has forgotten the connection for good.
+    retired: AtomicBool,
+    /// The peer's last octet has been read.
+    read_all: AtomicBool,
     state: Mutex<State>,
+    /// How often the completion queue had been found empty when a request was last posted.
+    idled: AtomicUsize,
     /// Kept beyond the end of the connection.
     established: Mutex<Option<Established>>,
     changed: Condvar,
-    engine: Mutex<Engine>,
+    engine: Baton<Engine>,
+    /// Who looks at the input.
+    pub(crate) attendance: Attendance,
+    /// How the callers have been waiting.
+    pub(crate) habits: Habits,
+    /// The TCP socket, as long as the engine has it.
+    socket: Weak<TcpStream>,
+    stats: SharedStats,
     /// The listener that wants to hear of the Request.
     pub(crate) listener: Option<Weak<Pending>>,
     /// The place among the listener's connections, until the application has taken the Request or
@@ -69,11 +91,67 @@ pub(crate) struct Link {
     place: Mutex<Option<Place>>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
+    /// How long a caller that waits looks for itself before it sleeps, if the application has chosen.
+    pub(crate) busy_poll: Option<Duration>,
     /// The ORD agreed on, or [`ORD_UNKNOWN`] before that.
     ord: AtomicU32,
 }
 
 const ORD_UNKNOWN: u32 = u32::MAX;
+
+/// What has become of the requests that a caller carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carried {
+    /// Nothing is left to do.
+    All,
+    /// Something is left to do.
+    Left,
+    /// Somebody came in vain meanwhile.
+    Called,
+}
+
+/// So many queued requests make a batch worth a system call, though the caller will soon be back.
+const CARRY_QUEUED: usize = 64;
+
+/// A request of more octets is not carried by the caller: sending it would take longer than waking the
+/// worker.
+const CARRY_MAX: u32 = 64 * 1024;
+
+const NO_TOKEN: usize = usize::MAX;
+
+/// Counters as the engine has last told them.
+#[derive(Debug, Default)]
+struct SharedStats {
+    fpdus_sent: AtomicU64,
+    fpdus_received: AtomicU64,
+    payload_sent: AtomicU64,
+    payload_copied: AtomicU64,
+    payload_direct: AtomicU64,
+}
+
+impl SharedStats {
+    fn store(&self, stats: &Stats) {
+        self.fpdus_sent.store(stats.fpdus_sent, Ordering::Relaxed);
+        self.fpdus_received
+            .store(stats.fpdus_received, Ordering::Relaxed);
+        self.payload_sent
+            .store(stats.payload_sent, Ordering::Relaxed);
+        self.payload_copied
+            .store(stats.payload_copied, Ordering::Relaxed);
+        self.payload_direct
+            .store(stats.payload_direct, Ordering::Relaxed);
+    }
+
+    fn load(&self) -> Stats {
+        Stats {
+            fpdus_sent: self.fpdus_sent.load(Ordering::Relaxed),
+            fpdus_received: self.fpdus_received.load(Ordering::Relaxed),
+            payload_sent: self.payload_sent.load(Ordering::Relaxed),
+            payload_copied: self.payload_copied.load(Ordering::Relaxed),
+            payload_direct: self.payload_direct.load(Ordering::Relaxed),
+        }
+    }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,13 +163,14 @@ pub(crate) struct LinkParts {
     pub(crate) domain: Domain,
     pub(crate) completions: CompletionQueue,
     pub(crate) worker: WorkerHandle,
-    pub(crate) send_queue: u32,
-    pub(crate) receive_queue: u32,
+    pub(crate) posts: Arc<Posts>,
     pub(crate) engine: Engine,
     pub(crate) listener: Option<Weak<Pending>>,
     pub(crate) place: Option<Place>,
     pub(crate) addresses: Addresses,
     pub(crate) startup_timeout: Duration,
+    /// How long a caller that waits looks for itself before it sleeps, if the application has chosen.
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 impl Link {
@@ -101,38 +180,61 @@ impl Link {
             domain: parts.domain,
             completions: parts.completions,
             worker: parts.worker,
-            intake: Intake::new(parts.send_queue as usize, parts.receive_queue as usize),
+            posts: parts.posts,
             commands: Mutex::new(Vec::new()),
+            commanded: AtomicBool::new(false),
+            readiness: AtomicU32::new(0),
+            token: AtomicUsize::new(NO_TOKEN),
+            retired: AtomicBool::new(false),
+            read_all: AtomicBool::new(false),
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 peer_closed: false,
             }),
+            idled: AtomicUsize::new(0),
             established: Mutex::new(None),
             changed: Condvar::new(),
-            engine: Mutex::new(parts.engine),
+            socket: parts.engine.socket(),
+            engine: Baton::new(parts.engine),
+            attendance: Attendance::new(),
+            habits: Habits::default(),
+            stats: SharedStats::default(),
             listener: parts.listener,
             place: Mutex::new(parts.place),
             addresses: parts.addresses,
             startup_timeout: parts.startup_timeout,
+            busy_poll: parts.busy_poll,
             ord: AtomicU32::new(ORD_UNKNOWN),
         })
     }
 
-    /// Queues a descriptor for the worker. Takes no lock and does not block.
-    pub(crate) fn post(self: &Arc<Self>, descriptor: Descriptor) -> Result<(), PostError> {
-        self.enqueue(descriptor)?;
-        // If the link has closed meanwhile, this makes the worker flush what has just been queued.
-        self.schedule();
+    /// Queues a descriptor of `len` octets for the engine, and sees to it that the engine is driven. Takes no lock and does
+    /// not block.
+    #[inline]
+    pub(crate) fn post(
+        self: &Arc<Self>,
+        queue: Queue,
+        len: u32,
+        descriptor: impl FnOnce() -> Descriptor,
+    ) -> Result<(), PostError> {
+        self.enqueue(queue, descriptor)?;
+        // If the link has closed meanwhile, a turn flushes what has just been queued.
+        match queue {
+            Queue::Sends => self.set_out(len),
+            Queue::Receives if self.posts.rests(queue) => {}
+            Queue::Receives => self.schedule(),
+        }
         Ok(())
     }
 
-    /// Queues a descriptor without telling the worker, who may not know of the link yet.
-    pub(crate) fn enqueue(&self, descriptor: Descriptor) -> Result<(), PostError> {
-        let queue = match descriptor.operation {
-            Some(_) => Queue::Sends,
-            None => Queue::Receives,
-        };
-        self.intake
+    /// Queues a descriptor without telling anybody: the worker may not know of the link yet.
+    #[inline]
+    pub(crate) fn enqueue(
+        &self,
+        queue: Queue,
+        descriptor: impl FnOnce() -> Descriptor,
+    ) -> Result<(), PostError> {
+        self.posts
             .post(queue, descriptor, self.completions.places())
             .map_err(|refusal| match refusal {
                 Refusal::Closed => PostError::Closed,
@@ -140,25 +242,96 @@ impl Link {
             })
     }
 
-    /// The next descriptor posted, for the engine: receives before sends, so that an answer finds
-    /// its buffer.
-    pub(crate) fn take_receive(&self) -> Option<Descriptor> {
-        self.intake.take(Queue::Receives)
-    }
-
-    /// The next Send, Write or Read posted.
-    pub(crate) fn take_send(&self) -> Option<Descriptor> {
-        self.intake.take(Queue::Sends)
-    }
-
-    /// A request is complete: frees its place and tells the application.
-    pub(crate) fn complete(&self, completion: Completion) {
-        if completion.kind == uwarp_rdmap::OperationKind::Receive {
-            self.intake.completed(Queue::Receives);
-        } else {
-            self.intake.completed(Queue::Sends);
+    /// A request of `len` octets has been queued to be sent.
+    ///
+    /// The caller carries it itself if it is small and the first since the caller had nothing else to do. Those
+    /// that follow at once become batches: of callers that come back soon, when they next wait, or when enough
+    /// are queued, or at the worker's next tick; of others the worker makes them.
+    pub(crate) fn set_out(self: &Arc<Self>, len: u32) {
+        let idled = self.completions.idled();
+        let first = self.idled.load(Ordering::Relaxed) != idled;
+        if first {
+            self.idled.store(idled, Ordering::Relaxed);
         }
-        self.completions.push(completion);
+        let ticking = self.attendance.is_ticking();
+        let now = first || ticking && self.posts.waiting(Queue::Sends) >= CARRY_QUEUED;
+        let carried = match now && len <= CARRY_MAX {
+            true => self.carry(),
+            false => Carried::Left,
+        };
+        match carried {
+            Carried::All => {}
+            Carried::Left if ticking && self.attendance.leave_to_tick() => {
+                crate::attend::leave_behind(self);
+            }
+            Carried::Left | Carried::Called => self.schedule(),
+        }
+    }
+
+    /// Drives the engine to send what is queued.
+    fn carry(&self) -> Carried {
+        match self.try_drive(|engine| engine.carry(self, Instant::now())) {
+            Some(Driven { called: true, .. }) => Carried::Called,
+            Some(Driven { result: false, .. }) => Carried::Left,
+            // If somebody else drives it, that one has been called and looks again.
+            Some(Driven { result: true, .. }) | None => Carried::All,
+        }
+    }
+
+    pub(crate) fn is_commanded(&self) -> bool {
+        self.commanded.load(Ordering::SeqCst)
+    }
+
+    /// The TCP socket, to sleep on.
+    pub(crate) fn socket(&self) -> Option<Arc<TcpStream>> {
+        self.socket.upgrade()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.posts.is_closed()
+    }
+
+    /// Nothing more comes from the peer, though TCP goes on saying that the socket is readable.
+    pub(crate) fn set_read_all(&self) {
+        self.read_all.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more comes from the peer.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.read_all.load(Ordering::Acquire)
+    }
+
+    /// From now on a receive waits in its ring until the engine takes it.
+    pub(crate) fn rest_receives(&self) {
+        self.posts.rest_receives();
+    }
+
+    /// From now on every receive asks for a turn. Whether that is new; if so, the engine takes those that
+    /// are queued already.
+    #[must_use]
+    pub(crate) fn wake_receives(&self) -> bool {
+        self.posts.wake_receives()
+    }
+
+    /// Whether requests wait to be sent.
+    pub(crate) fn has_sends(&self) -> bool {
+        self.posts.waiting(Queue::Sends) > 0
+    }
+
+    /// Whether the connection has ended and the completion of every request is in the queue.
+    pub(crate) fn is_complete(self: &Arc<Self>) -> bool {
+        let waiting = |queue| self.posts.waiting(queue) > 0;
+        if !self.is_closed() || waiting(Queue::Sends) || waiting(Queue::Receives) {
+            return false;
+        }
+        // Whoever drives may have freed the last place and not told yet.
+        self.try_drive(|engine| engine.is_idle())
+            .is_some_and(|driven| {
+                if driven.called {
+                    self.schedule();
+                }
+                driven.result
+            })
     }
 
     pub(crate) fn socket_id(&self) -> SocketId {
@@ -167,43 +340,88 @@ impl Link {
 
     /// Makes the worker look at this link soon.
     pub(crate) fn schedule(self: &Arc<Self>) {
-        if self.intake.schedule() {
+        if self.posts.schedule() {
             self.worker.run(Arc::clone(self));
         }
     }
 
     pub(crate) fn command(self: &Arc<Self>, command: Command) {
         if matches!(command, Command::Close) {
-            self.intake.set_closing();
+            self.posts.set_closing();
         }
         lock(&self.commands).push(command);
+        self.commanded.store(true, Ordering::SeqCst);
         self.schedule();
     }
 
+    /// What has been commanded. For the worker alone.
     pub(crate) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *lock(&self.commands))
+        if self.commanded.swap(false, Ordering::SeqCst) {
+            std::mem::take(&mut *lock(&self.commands))
+        } else {
+            Vec::new()
+        }
     }
 
     /// For the worker: whatever is queued from here on schedules the link anew.
     pub(crate) fn unschedule(&self) {
-        self.intake.unschedule();
+        self.posts.unschedule();
     }
 
-    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
-        lock(&self.engine)
+    /// Drives the engine if nobody does; whoever does is called otherwise.
+    pub(crate) fn try_drive<R>(&self, drive: impl FnOnce(&mut Engine) -> R) -> Option<Driven<R>> {
+        let driven = self.engine.try_drive(drive);
+        // The notifier may post, and so drive in its turn.
+        self.completions.tell();
+        driven
+    }
+
+    /// The worker's poll has said something; the next one to drive the engine hears it.
+    pub(crate) fn note_readiness(&self, readiness: Readiness) {
+        self.readiness.fetch_or(readiness.bits(), Ordering::AcqRel);
+    }
+
+    pub(crate) fn take_readiness(&self) -> Readiness {
+        if self.readiness.load(Ordering::Acquire) == 0 {
+            return Readiness::default();
+        }
+        Readiness::from_bits(self.readiness.swap(0, Ordering::AcqRel))
+    }
+
+    /// The worker's number for this connection, once it has one.
+    pub(crate) fn token(&self) -> Option<usize> {
+        Some(self.token.load(Ordering::Acquire)).filter(|&token| token != NO_TOKEN)
+    }
+
+    pub(crate) fn set_token(&self, token: usize) {
+        self.token.store(token, Ordering::Release);
+    }
+
+    /// The worker has forgotten the connection for good.
+    pub(crate) fn retire(&self) {
+        self.token.store(NO_TOKEN, Ordering::Release);
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn poll(&self) -> &crate::poll::Poll {
+        self.worker.poll()
     }
 
     pub(crate) fn set_closed(&self) {
-        self.intake.set_closed();
+        self.posts.set_closed();
     }
 
     pub(crate) fn orphan(self: &Arc<Self>) {
-        self.intake.set_orphaned();
+        self.posts.set_orphaned();
         self.command(Command::Close);
     }
 
     pub(crate) fn is_orphaned(&self) -> bool {
-        self.intake.is_orphaned()
+        self.posts.is_orphaned()
     }
 
     /// The connection is no longer one of those that its listener counts.
@@ -229,13 +447,19 @@ impl Link {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        self.engine().stats()
+        self.stats.load()
+    }
+
+    /// What the engine has counted, before anybody can learn of it otherwise.
+    pub(crate) fn set_stats(&self, stats: &Stats) {
+        self.stats.store(stats);
     }
 
     /// Changes the state and wakes whoever waits for a change.
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut lock(&self.state));
         self.changed.notify_all();
+        self.completions.note();
     }
 
     pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {

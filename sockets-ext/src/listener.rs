@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -96,7 +96,7 @@ impl Drop for Place {
 /// A listener as its worker has it.
 #[derive(Debug)]
 pub(crate) struct ListenerEntry {
-    pub(crate) socket: mio::net::TcpListener,
+    pub(crate) socket: TcpListener,
     pub(crate) pending: Arc<Pending>,
     options: Box<Options>,
     worker: WorkerHandle,
@@ -162,7 +162,7 @@ impl Listener {
             address: format!("{address:?}").trim_matches('"').to_owned(),
             source,
         };
-        let socket = std::net::TcpListener::bind(&address).map_err(failed)?;
+        let socket = TcpListener::bind(&address).map_err(failed)?;
         Self::from_tcp(socket, options)
     }
 
@@ -170,7 +170,7 @@ impl Listener {
     ///
     /// # Errors
     /// When the listener cannot be made non-blocking, or no worker can be started.
-    pub fn from_tcp(socket: std::net::TcpListener, options: &Options) -> Result<Self, Error> {
+    pub fn from_tcp(socket: TcpListener, options: &Options) -> Result<Self, Error> {
         options.check_owner()?;
         let system = Error::system("cannot use the TCP listener");
         socket.set_nonblocking(true).map_err(&system)?;
@@ -187,7 +187,7 @@ impl Listener {
             closed: AtomicBool::new(false),
         });
         worker.listen(ListenerEntry {
-            socket: mio::net::TcpListener::from_std(socket),
+            socket,
             pending: Arc::clone(&pending),
             options: Box::new(options.clone()),
             worker: worker.clone(),
@@ -342,17 +342,20 @@ impl Incoming {
 
     /// The socket, to be answered with `private_data`.
     fn take_socket(&mut self, private_data: &[u8]) -> Result<Socket, Error> {
-        let limit = max_private_data(&self.request);
-        if private_data.len() > limit {
-            return Err(Error::PrivateDataTooLong {
-                limit,
-                len: private_data.len(),
-            });
-        }
+        check_private_data(&self.request, private_data)?;
         let socket = self.socket.take().ok_or(Error::ListenerClosed)?;
         socket.check_owner().map_err(|()| Error::Forked)?;
         Ok(socket)
     }
+}
+
+/// Whether the private data fit into the Reply.
+pub(crate) fn check_private_data(request: &PeerRequest, private_data: &[u8]) -> Result<(), Error> {
+    let (limit, len) = (max_private_data(request), private_data.len());
+    if len > limit {
+        return Err(Error::PrivateDataTooLong { limit, len });
+    }
+    Ok(())
 }
 
 /// Private data that fits into the Reply, besides the words of RFC 6581.

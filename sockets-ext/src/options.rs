@@ -60,6 +60,8 @@ pub struct Options {
     pub(crate) mulpdu_emss: Option<u32>,
     pub(crate) half_close: bool,
     pub(crate) speak_unasked: Option<Duration>,
+    pub(crate) remind_always: bool,
+    pub(crate) busy_poll: Option<Duration>,
 }
 
 impl Options {
@@ -82,6 +84,8 @@ impl Options {
             mulpdu_emss: None,
             half_close: false,
             speak_unasked: None,
+            remind_always: false,
+            busy_poll: None,
         }
     }
 
@@ -235,6 +239,25 @@ impl Options {
         self
     }
 
+    /// How long [`Socket::wait`](crate::Socket::wait) looks for itself before it sleeps: that saves the time of
+    /// being woken, several microseconds, and costs a processor meanwhile. Zero is never. By default it is 20 us where
+    /// there is more than one processor, and rarely as long as looking is in vain.
+    #[must_use]
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.busy_poll = Some(time);
+        self
+    }
+
+    /// As initiator: send an empty Write 50, 250 and 1250 ms after our first FPDU though the peer has been heard.
+    ///
+    /// By default they are sent only to a peer that says nothing. Linux's siw as responder overlooks what comes before
+    /// it is ready, until more comes; where its application speaks without being asked, hearing it proves nothing.
+    #[must_use]
+    pub fn remind_always(mut self, on: bool) -> Self {
+        self.remind_always = on;
+        self
+    }
+
     /// A forked child has to make its own domain, workers and queues.
     pub(crate) fn check_owner(&self) -> Result<(), Error> {
         let queue_is_ours = (self.completion_queue.as_ref()).is_none_or(CompletionQueue::is_ours);
@@ -255,6 +278,7 @@ impl Options {
             startup_timeout: self.startup_timeout,
             close_timeout: self.close_timeout,
             speak_unasked: self.speak_unasked,
+            remind_always: self.remind_always,
         }
     }
 }

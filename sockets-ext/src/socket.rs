@@ -11,11 +11,13 @@ use uwarp_rdmap::atomic::ATOMIC_WORD;
 use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
+use crate::batch::Batch;
 use crate::completion::{Completion, CompletionQueue, SocketId};
-use crate::descriptor::{Descriptor, MAX_SGE, SgeList};
+use crate::descriptor::{Descriptor, MAX_SGE};
 use crate::domain::{Domain, RemoteRegion, Sge};
 use crate::error::{Error, PostError, WaitError};
-use crate::link::{Command, Link, Phase};
+use crate::link::{Command, Link, Phase, State};
+use crate::ring::Queue;
 
 /// What a Send asks of the receiver besides taking its data (RFC 5040 s5.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,31 +198,35 @@ impl Socket {
         operation: Option<Operation>,
         remote_len: Option<u32>,
     ) -> Result<(), PostError> {
-        let descriptor = self.describe(id, list, operation, remote_len)?;
-        self.link.post(descriptor)
+        let len = self.check(list, operation, remote_len)?;
+        let queue = match operation {
+            Some(_) => Queue::Sends,
+            None => Queue::Receives,
+        };
+        let descriptor = || Descriptor::new(id, operation, list, len);
+        self.link.post(queue, len, descriptor)
     }
 
     /// Posts buffers for one incoming Send on a socket that its worker does not know of yet.
     pub(crate) fn post_early_recv(&self, id: u64, list: &[Sge]) -> Result<(), PostError> {
-        let descriptor = self.describe(id, list, None, None)?;
-        self.link.enqueue(descriptor)
+        let len = self.check(list, None, None)?;
+        let descriptor = || Descriptor::new(id, None, list, len);
+        self.link.enqueue(Queue::Receives, descriptor)
     }
 
-    /// A request that may be posted.
-    fn describe(
+    /// Whether a request may be posted; gives the octets of its list.
+    pub(crate) fn check(
         &self,
-        id: u64,
         list: &[Sge],
         operation: Option<Operation>,
         remote_len: Option<u32>,
-    ) -> Result<Descriptor, PostError> {
+    ) -> Result<u32, PostError> {
         self.check_owner().map_err(|()| PostError::Forked)?;
         if list.len() > MAX_SGE {
             return Err(PostError::TooManyElements);
         }
-        let list: SgeList = list.iter().cloned().collect();
         let mut len = 0u32;
-        for element in &list {
+        for element in list {
             if element.domain != self.domain().id() {
                 return Err(PostError::OtherDomain);
             }
@@ -233,12 +239,13 @@ impl Socket {
             to.checked_add(u64::from(len))
                 .ok_or(PostError::OffsetWrap)?;
         }
-        Ok(Descriptor {
-            id,
-            operation,
-            list,
-            len,
-        })
+        Ok(len)
+    }
+
+    /// Begins a batch of requests that are sent together.
+    #[must_use = "what is posted to a batch leaves when that is dropped"]
+    pub const fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
     }
 
     /// The queue that completions of this socket go to.
@@ -258,7 +265,8 @@ impl Socket {
     /// Takes a completion if there is one. Never blocks.
     #[must_use]
     pub fn poll(&self) -> Option<Completion> {
-        self.link.completions.poll_one()
+        self.check_owner().ok()?;
+        crate::attend::poll(&self.link)
     }
 
     /// Waits for a completion, at most `timeout` (for ever if `None`).
@@ -270,9 +278,10 @@ impl Socket {
         self.check_owner().map_err(|()| WaitError::Forked)?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // The order matters: what completed before the end is taken before the end is told.
-            let end = self.end();
-            if let Some(completion) = self.poll() {
+            // The order matters: every completion is taken before the end is told.
+            let complete = self.link.is_complete();
+            let end = complete.then(|| self.end()).flatten();
+            if let Some(completion) = self.link.completions.take() {
                 return Ok(completion);
             }
             if let Some(end) = end {
@@ -283,14 +292,43 @@ impl Socket {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Err(WaitError::TimedOut);
             }
-            if let Some(completion) = self
-                .link
-                .completions
-                .nap(deadline)
+            if let Some(completion) = crate::attend::wait(&self.link, deadline)
                 .map_err(|error| WaitError::System(error.kind()))?
             {
                 return Ok(completion);
             }
+        }
+    }
+
+    /// Waits until `look` gives something, driving the connection all the time and without sleeping, at most `timeout`
+    /// (for ever if `None`). For memory that the peer writes to without a message: `look` reads it. Completions stay
+    /// in their queue.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`], or [`WaitError::Over`] when the connection has ended and `look` gives nothing.
+    pub fn spin_until<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Result<T, WaitError> {
+        self.check_owner().map_err(|()| WaitError::Forked)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let end = if self.link.is_closed() {
+                self.end()
+            } else {
+                None
+            };
+            if let Some(seen) = look() {
+                return Ok(seen);
+            }
+            if let Some(end) = end {
+                return Err(WaitError::Over(end));
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(WaitError::TimedOut);
+            }
+            crate::attend::spin(&self.link);
         }
     }
 
@@ -357,13 +395,20 @@ impl Socket {
 
     /// Waits until the set-up has come to an end.
     pub(crate) fn await_established(&self) -> Result<(), Error> {
-        let timeout = self.link.startup_timeout;
-        let outcome = self.link.wait_state(None, |state| match &mut state.phase {
+        let outcome = self
+            .link
+            .wait_state(None, |state| self.setup_outcome(state));
+        outcome.unwrap_or(Err(Error::SetupClosed))
+    }
+
+    /// What has become of the set-up; `None` while it is under way.
+    pub(crate) fn setup_outcome(&self, state: &mut State) -> Option<Result<(), Error>> {
+        match &mut state.phase {
             Phase::Starting | Phase::Requested(_) => None,
             Phase::Established => Some(Ok(())),
             // Set up and over already: the socket tells, and has what was received.
             Phase::Over(_) if self.link.established().is_some() => Some(Ok(())),
-            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), timeout))),
+            Phase::Over(end) => Some(Err(Error::from_end(end.clone(), self.link.startup_timeout))),
             Phase::Rejected {
                 private_data,
                 required_ord,
@@ -378,8 +423,7 @@ impl Socket {
                 }),
                 None => Err(Error::SetupClosed),
             }),
-        });
-        outcome.unwrap_or(Err(Error::SetupClosed))
+        }
     }
 }
 

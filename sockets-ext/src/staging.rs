@@ -2,6 +2,8 @@
 
 use uwarp_mpa::FPDU_MAX;
 
+use crate::memory::Memory;
+
 /// Octets that the buffer holds: a few of the largest FPDUs.
 const CAPACITY: usize = 256 * 1024;
 
@@ -16,7 +18,7 @@ const OVERLAP: usize = 64;
 /// the present one, and the few octets behind it move to the front.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    octets: Vec<u8>,
+    octets: Memory,
     start: usize,
     end: usize,
     /// Octets from `start` that the connection waits for.
@@ -26,7 +28,7 @@ pub(crate) struct Staging {
 impl Staging {
     pub(crate) fn new() -> Self {
         Self {
-            octets: Vec::new(),
+            octets: Vec::new().into(),
             start: 0,
             end: 0,
             need: 0,
@@ -41,8 +43,9 @@ impl Staging {
     /// Room to read into, at most `limit` octets of it, never empty.
     pub(crate) fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.octets.is_empty() {
-            // Zeroed pages of the allocator; a page costs memory only once it has been used.
-            self.octets = vec![0; CAPACITY];
+            // A page costs memory only once it has been used. The allocator's would not do: it clears what another
+            // connection has used before, and so uses all of it.
+            self.octets = Memory::zeroed(CAPACITY).unwrap_or_else(|_| vec![0; CAPACITY].into());
         }
         let held = self.end - self.start;
         if held == 0 {

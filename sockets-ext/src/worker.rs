@@ -2,26 +2,34 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::net::UnixDatagram as StdUnixDatagram;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
-use mio::net::UnixDatagram;
-use mio::{Events, Interest, Poll, Token};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::control::Message;
 use crate::engine::Turn;
 use crate::error::Error;
 use crate::link::Link;
 use crate::listener::ListenerEntry;
-use crate::ring::{BelledRing, Doorbell};
+use crate::poll::{Events, Interest, Poll, Readiness};
+use crate::ring::{BelledRing, Doorbell, Tick};
 
 /// Sockets that one worker serves at the most; also the places of its run queue.
 const SOCKETS_MAX: usize = 1 << 15;
 
-const CONTROL: Token = Token(usize::MAX - 1);
+/// The token of the UNIX socket; all others are places among a worker's entries.
+const CONTROL: usize = usize::MAX;
+
+/// The token of the clock.
+const CLOCK: usize = usize::MAX - 1;
+
+/// Time between two looks at a socket whose callers come and go: what they leave to be sent waits so long at
+/// the most, and what arrives when they have gone twice as long.
+const TICK: Duration = Duration::from_micros(200);
 
 /// How long a listener rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -102,6 +110,8 @@ pub(crate) struct WorkerHandle(Arc<Shared>);
 struct Shared {
     /// Links that want a turn; each is in it once at the most.
     run: BelledRing<Arc<Link>, ControlBell>,
+    /// What the worker waits on. Others only change what it is told of their socket.
+    poll: Poll,
     listeners: Mutex<Vec<ListenerEntry>>,
     sockets: AtomicUsize,
     /// The listeners are to be looked at.
@@ -113,7 +123,7 @@ struct Shared {
 /// The UNIX socket to a worker, which wakes it from its poll.
 #[derive(Debug)]
 struct ControlBell {
-    socket: StdUnixDatagram,
+    socket: UnixDatagram,
     /// The process that the worker is a thread of.
     generation: u32,
 }
@@ -143,7 +153,7 @@ impl Doorbell for ControlBell {
 impl WorkerHandle {
     fn start(index: usize) -> Result<Self, Error> {
         let system = Error::system("cannot start a uwarp worker");
-        let (control, inbox) = StdUnixDatagram::pair().map_err(&system)?;
+        let (control, inbox) = UnixDatagram::pair().map_err(&system)?;
         control.set_nonblocking(true).map_err(&system)?;
         inbox.set_nonblocking(true).map_err(&system)?;
         let bell = ControlBell {
@@ -152,13 +162,13 @@ impl WorkerHandle {
         };
         let shared = Arc::new(Shared {
             run: BelledRing::new(SOCKETS_MAX, bell),
+            poll: Poll::new().map_err(&system)?,
             listeners: Mutex::new(Vec::new()),
             sockets: AtomicUsize::new(0),
             review: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let worker =
-            Worker::new(Arc::clone(&shared), UnixDatagram::from_std(inbox)).map_err(&system)?;
+        let worker = Worker::new(Arc::clone(&shared), inbox).map_err(&system)?;
         std::thread::Builder::new()
             .name(format!("uwarp-{index}"))
             .spawn(move || worker.run())
@@ -171,6 +181,10 @@ impl WorkerHandle {
         // There is a place for every link that `admit` has let in.
         let pushed = self.0.run.push(link);
         debug_assert!(pushed.is_ok());
+    }
+
+    pub(crate) fn poll(&self) -> &Poll {
+        &self.0.poll
     }
 
     fn is_ours(&self) -> bool {
@@ -226,6 +240,8 @@ enum Entry {
     Link {
         link: Arc<Link>,
         armed: Option<Instant>,
+        /// It is among those to be looked at when the clock ticks.
+        ticking: bool,
     },
     Listener {
         listener: ListenerEntry,
@@ -236,40 +252,46 @@ enum Entry {
 struct Worker {
     shared: Arc<Shared>,
     inbox: UnixDatagram,
-    poll: Poll,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, usize)>,
+    /// Ticks while there is something in `ticking`.
+    clock: TimerFd,
+    /// Entries whose links are looked at when the clock ticks.
+    ticking: Vec<usize>,
     /// Entries that are listeners.
     listeners: Vec<usize>,
     stopping: bool,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, mut inbox: UnixDatagram) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        poll.registry()
-            .register(&mut inbox, CONTROL, Interest::READABLE)?;
+    fn new(shared: Arc<Shared>, inbox: UnixDatagram) -> io::Result<Self> {
+        shared.poll.add(&inbox, CONTROL, Interest::INPUT)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let clock = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        shared.poll.add(&clock, CLOCK, Interest::INPUT)?;
         Ok(Self {
             shared,
             inbox,
-            poll,
             entries: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),
+            clock,
+            ticking: Vec::new(),
             listeners: Vec::new(),
             stopping: false,
         })
     }
 
     fn run(mut self) {
-        let mut events = Events::with_capacity(1024);
+        let mut events = Events::new();
         while !self.has_ended() {
             self.sleep(&mut events);
-            for event in &events {
-                match event.token() {
+            for (token, readiness) in events.iter() {
+                match token {
                     CONTROL => self.read_control(),
-                    Token(index) => self.socket_ready(index, event),
+                    CLOCK => self.tick(),
+                    index => self.socket_ready(index, readiness),
                 }
             }
             self.run_queue();
@@ -292,11 +314,8 @@ impl Worker {
         let _asleep = self.shared.run.sleep();
         let run = &self.shared.run;
         let timeout = if run.ring().is_empty() && run.is_silent() {
-            // One millisecond more than the rest, which the poll rounds down.
-            let rest = |deadline: Instant| {
-                deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
-            };
-            self.timers.first().map(|&(deadline, _)| rest(deadline))
+            (self.timers.first())
+                .map(|&(deadline, _)| deadline.saturating_duration_since(Instant::now()))
         } else {
             if run.ring().is_empty() {
                 // Somebody is about to finish ringing, and may be waiting for this very processor.
@@ -304,9 +323,7 @@ impl Worker {
             }
             Some(Duration::ZERO)
         };
-        if let Err(error) = self.poll.poll(events, timeout)
-            && error.kind() != io::ErrorKind::Interrupted
-        {
+        if let Err(error) = self.shared.poll.wait(events, timeout) {
             tracing::error!(%error, "the poll of a uwarp worker failed");
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -327,12 +344,12 @@ impl Worker {
         }
     }
 
-    fn socket_ready(&mut self, index: usize, event: &Event) {
+    fn socket_ready(&mut self, index: usize, readiness: Readiness) {
         match self.entries.get(index) {
             Some(Some(Entry::Link { link, .. })) => {
                 let link = Arc::clone(link);
-                link.engine().ready(event);
-                self.turn(&link, Some(index));
+                link.note_readiness(readiness);
+                self.turn(&link);
             }
             Some(Some(Entry::Listener { .. })) => self.accept(index),
             _ => {}
@@ -348,59 +365,133 @@ impl Worker {
                 return;
             };
             link.unschedule();
-            let index = link.engine().token();
-            self.turn(&link, index);
+            self.turn(&link);
         }
     }
 
-    fn turn(&mut self, link: &Arc<Link>, index: Option<usize>) {
+    /// Gives a link its turn, unless a caller drives it: that caller is told to look again.
+    fn turn(&mut self, link: &Arc<Link>) {
         let now = Instant::now();
-        let mut engine = link.engine();
-        let index = match index {
-            Some(index) => index,
-            None => match self.adopt(link, &mut engine) {
-                Some(index) => index,
-                None => return,
-            },
+        let Some(index) = link.token().or_else(|| self.adopt(link)) else {
+            return;
         };
-        let turn = engine.turn(link, self.poll.registry(), now);
-        let deadline = engine.deadline();
-        let announced = engine.take_announcement();
-        drop(engine);
+        if link.attendance.is_ticking() {
+            self.start_ticking(index);
+        }
+        let driven = link.try_drive(|engine| {
+            let turn = engine.turn(link, now);
+            // The connection is over, and nothing more can be posted: this takes the last of what has been. Else the
+            // link stays, so that what is posted too late is completed as well.
+            let retired = turn == Turn::Over && link.is_orphaned();
+            if retired {
+                engine.retire(link);
+            }
+            let again = turn == Turn::Again || engine.has_held();
+            (again, retired, engine.arm(), engine.take_announcement())
+        });
+        let Some(driven) = driven else { return };
+        let (again, retired, deadline, announced) = driven.result;
+        if retired {
+            return self.forget(link, index);
+        }
         self.arm(index, deadline);
         if announced
             && let Some(listener) = link.listener.as_ref().and_then(std::sync::Weak::upgrade)
         {
             listener.announce(link);
         }
-        match turn {
-            Turn::Wait => {}
-            Turn::Again => link.schedule(),
-            Turn::Over => self.over(link, index),
+        if driven.called || again {
+            link.schedule();
         }
     }
 
-    /// Registers a new link with the poll.
-    fn adopt(&mut self, link: &Arc<Link>, engine: &mut crate::engine::Engine) -> Option<usize> {
-        if engine.is_retired() {
+    fn start_ticking(&mut self, index: usize) {
+        let Some(Some(Entry::Link { ticking, .. })) = self.entries.get_mut(index) else {
+            return;
+        };
+        if !std::mem::replace(ticking, true) {
+            self.ticking.push(index);
+            if self.ticking.len() == 1 {
+                self.set_clock(true);
+            }
+        }
+    }
+
+    fn set_clock(&mut self, on: bool) {
+        let set = if on {
+            let interval = Expiration::Interval(TimeSpec::from_duration(TICK));
+            self.clock.set(interval, TimerSetTimeFlags::empty())
+        } else {
+            self.clock.unset()
+        };
+        if let Err(error) = set {
+            tracing::error!(%error, "cannot set the clock of a uwarp worker");
+        }
+    }
+
+    /// The clock has ticked: looks at the links whose callers come and go.
+    fn tick(&mut self) {
+        // Only when its count has been read does it tick again.
+        let _ = self.clock.wait();
+        let mut at = 0;
+        while let Some(&index) = self.ticking.get(at) {
+            let keep = self.tick_link(index);
+            // The turn may have taken links out of the list.
+            if self.ticking.get(at) != Some(&index) {
+                continue;
+            }
+            if keep {
+                at += 1;
+                continue;
+            }
+            self.ticking.swap_remove(at);
+            if let Some(Some(Entry::Link { ticking, .. })) = self.entries.get_mut(index) {
+                *ticking = false;
+            }
+        }
+        if self.ticking.is_empty() {
+            self.set_clock(false);
+        }
+    }
+
+    /// Whether the link goes on ticking.
+    fn tick_link(&mut self, index: usize) -> bool {
+        let Some(Some(Entry::Link { link, .. })) = self.entries.get(index) else {
+            return false;
+        };
+        let link = Arc::clone(link);
+        match link.attendance.tick() {
+            Tick::Drive => {
+                self.turn(&link);
+                true
+            }
+            Tick::Skip => true,
+            Tick::Dormant => false,
+            Tick::Idle => {
+                let ended = link.try_drive(|engine| {
+                    let ended = link.attendance.end_ticking();
+                    engine.give_input(&link);
+                    ended
+                });
+                let ended = ended.is_some_and(|driven| driven.result);
+                // Also if there was a call.
+                self.turn(&link);
+                !ended
+            }
+        }
+    }
+
+    /// Gives a new link its number; the poll watches it from its first turn on.
+    fn adopt(&mut self, link: &Arc<Link>) -> Option<usize> {
+        if link.is_retired() {
             return None;
         }
         let index = self.insert(Entry::Link {
             link: Arc::clone(link),
             armed: None,
+            ticking: false,
         });
-        engine.set_token(index);
-        let registered = engine.socket().map(|socket| {
-            self.poll.registry().register(
-                socket,
-                Token(index),
-                Interest::READABLE | Interest::WRITABLE,
-            )
-        });
-        if let Some(Err(error)) = registered {
-            tracing::error!(%error, "cannot poll a socket");
-            engine.lose();
-        }
+        link.set_token(index);
         Some(index)
     }
 
@@ -415,18 +506,16 @@ impl Worker {
 
     fn remove(&mut self, index: usize) {
         self.arm(index, None);
+        self.ticking.retain(|&ticking| ticking != index);
         self.entries[index] = None;
         self.free.push(index);
     }
 
-    /// The connection is over; the link stays until its handle is dropped, so that what is posted
-    /// too late is completed as well.
-    fn over(&mut self, link: &Arc<Link>, index: usize) {
-        if link.is_orphaned() && matches!(self.entries.get(index), Some(Some(_))) {
-            self.remove(index);
-            link.engine().retire(link);
-            self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
-        }
+    /// Nobody has anything to do with the link any more.
+    fn forget(&mut self, link: &Arc<Link>, index: usize) {
+        self.remove(index);
+        link.retire();
+        self.shared.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn arm(&mut self, index: usize, deadline: Option<Instant>) {
@@ -454,10 +543,10 @@ impl Worker {
             }
             self.timers.pop_first();
             match self.entries.get_mut(index) {
-                Some(Some(Entry::Link { link, armed })) => {
+                Some(Some(Entry::Link { link, armed, .. })) => {
                     *armed = None;
                     let link = Arc::clone(link);
-                    self.turn(&link, Some(index));
+                    self.turn(&link);
                 }
                 Some(Some(Entry::Listener { resting, .. })) => {
                     *resting = None;
@@ -477,13 +566,13 @@ impl Worker {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        for mut listener in new {
+        for listener in new {
             let index = self.free.pop().unwrap_or(self.entries.len());
-            if let Err(error) = self.poll.registry().register(
-                &mut listener.socket,
-                Token(index),
-                Interest::READABLE,
-            ) {
+            if let Err(error) = self
+                .shared
+                .poll
+                .add(&listener.socket, index, Interest::INPUT)
+            {
                 tracing::error!(%error, "cannot poll a listener");
             }
             if index == self.entries.len() {

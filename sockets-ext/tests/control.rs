@@ -6,7 +6,10 @@
 
 mod common;
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, MutexGuard};
 
@@ -32,9 +35,18 @@ fn inboxes() -> Vec<UnixDatagram> {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .map(|name| name.parse().unwrap())
         .collect();
-    let sockets = descriptors.into_iter().filter_map(unix_datagram).collect();
+    let mut sockets: Vec<UnixDatagram> =
+        descriptors.into_iter().filter_map(unix_datagram).collect();
     drop(directory);
+    // What another thread closes meanwhile gives its number to a duplicate, which is then found once more.
+    let mut known = HashSet::new();
+    sockets.retain(|socket| known.insert(inode(socket)));
     sockets
+}
+
+fn inode(socket: &UnixDatagram) -> u64 {
+    let file = File::from(OwnedFd::from(socket.try_clone().unwrap()));
+    file.metadata().unwrap().ino()
 }
 
 /// Another descriptor of the UNIX datagram socket, if it is one.

@@ -36,7 +36,8 @@ fn run_of_writes(crc: bool) -> (Stats, u64) {
 fn without_crc_most_payload_goes_straight_to_its_place() {
     let (stats, octets) = run_of_writes(false);
     assert_eq!(stats.payload_direct + stats.payload_copied, octets);
-    assert!(stats.payload_direct > octets / 4 * 3, "{stats:?}");
+    // Of an FPDU that comes in parts, the parts before the last one are copied.
+    assert!(stats.payload_direct > octets / 2, "{stats:?}");
 }
 
 #[test]

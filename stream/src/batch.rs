@@ -1,5 +1,6 @@
 //! Octets that wait to be written.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use uwarp_rdmap::Slot;
@@ -58,6 +59,9 @@ const WRITTEN_MAX: usize = 512;
 /// make one long piece.
 const ARENA_WRITTEN_MAX: usize = 1 << 16;
 
+/// Octets of the longest padding and the CRC behind it.
+const TRAILER_MAX: usize = 7;
+
 /// What one vectored write sends: headers from an arena, payload by reference.
 ///
 /// Filled by [`Connection::transmit`](crate::Connection::transmit), emptied by
@@ -76,6 +80,10 @@ pub struct Batch<H> {
     first: usize,
     /// Octets that wait.
     waiting: usize,
+    /// Octets that wait of each frame, in order; of the first one perhaps not all.
+    frames: VecDeque<usize>,
+    /// Part of the first frame has been written.
+    begun: bool,
 }
 
 impl<H> Default for Batch<H> {
@@ -85,6 +93,8 @@ impl<H> Default for Batch<H> {
             pieces: Vec::new(),
             first: 0,
             waiting: 0,
+            frames: VecDeque::new(),
+            begun: false,
         }
     }
 }
@@ -114,6 +124,34 @@ impl<H> Batch<H> {
         &self.pieces[self.first..]
     }
 
+    /// How many octets to write by one call, over TCP segments of at most `segment` octets (the EMSS), at least 1.
+    ///
+    /// A call ends where a frame (an FPDU, or a startup frame) ends, so that the next one can begin a TCP
+    /// segment (RFC 5044 s5.1, F29): if the last call stopped inside a frame, its rest goes alone. And if segments
+    /// that are full would part the padding and the CRC of an FPDU, the call ends before that FPDU, because
+    /// there are receivers that then take a right CRC for wrong.
+    #[must_use]
+    pub fn write_len(&self, segment: usize) -> usize {
+        debug_assert_eq!(self.frames.iter().sum::<usize>(), self.waiting);
+        let segment = segment.max(1);
+        if self.begun {
+            return self.frames.front().copied().unwrap_or(self.waiting);
+        }
+        let (mut end, mut boundary) = (0, segment);
+        for len in &self.frames {
+            let begin = end;
+            end += len;
+            if boundary < end {
+                let last = boundary + (end - 1 - boundary) / segment * segment;
+                if end - last < TRAILER_MAX && begin > 0 {
+                    return begin;
+                }
+                boundary = last + segment;
+            }
+        }
+        self.waiting
+    }
+
     /// The octets of a [`Piece::Octets`] of this batch.
     #[must_use]
     pub fn octets(&self, range: Range<usize>) -> &[u8] {
@@ -124,6 +162,7 @@ impl<H> Batch<H> {
     pub fn advance(&mut self, count: usize) {
         let mut left = count.min(self.waiting);
         self.waiting -= left;
+        self.advance_frames(left);
         while left > 0 {
             let piece = &mut self.pieces[self.first];
             let len = piece.len();
@@ -138,6 +177,20 @@ impl<H> Batch<H> {
             self.clear();
         } else if self.first >= WRITTEN_MAX || self.arena_written() >= ARENA_WRITTEN_MAX {
             self.drop_written();
+        }
+    }
+
+    fn advance_frames(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(rest) = self.frames.front_mut()
+        {
+            self.begun = count < *rest;
+            if self.begun {
+                *rest -= count;
+                return;
+            }
+            count -= *rest;
+            self.frames.pop_front();
         }
     }
 
@@ -174,6 +227,13 @@ impl<H> Batch<H> {
         self.pieces.clear();
         self.first = 0;
         self.waiting = 0;
+        self.frames.clear();
+        self.begun = false;
+    }
+
+    /// The last `len` octets that have been pushed are a frame.
+    pub(crate) fn end_frame(&mut self, len: usize) {
+        self.frames.push_back(len);
     }
 
     pub(crate) fn push_octets(&mut self, octets: &[u8]) {
@@ -278,6 +338,51 @@ mod tests {
             }
             assert!(batch.arena.len() <= ARENA_WRITTEN_MAX + 44);
         }
+    }
+
+    /// A batch of frames of so many octets each.
+    fn frames(lens: &[usize]) -> Batch<u8> {
+        let mut batch = Batch::new();
+        for &len in lens {
+            batch.push_octets(&vec![0; len]);
+            batch.end_frame(len);
+        }
+        batch
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_goes_alone() {
+        for cut in 0..=20 {
+            let mut batch = frames(&[14, 2, 4]);
+            batch.advance(cut);
+            let ends = [0, 14, 16, 20];
+            let inside = !ends.contains(&cut);
+            let next = ends.into_iter().find(|&end| end > cut).unwrap_or(20);
+            let rest = if inside { next } else { 20 } - cut;
+            assert_eq!(batch.write_len(1460), rest, "{cut}");
+            batch.push_octets(b"gh");
+            batch.end_frame(2);
+            assert_eq!(batch.write_len(1460), if inside { rest } else { 22 - cut });
+            batch.clear();
+            assert_eq!(batch.write_len(1460), 0, "{cut}");
+        }
+    }
+
+    #[test]
+    fn full_segments_part_no_padding_from_its_crc() {
+        // The second frame ends `over` octets behind the end of the first segment.
+        for over in 0..20 {
+            let batch = frames(&[40, 60 + over, 24]);
+            let parted = (1..7).contains(&over);
+            let expected = if parted { 40 } else { 124 + over };
+            assert_eq!(batch.write_len(100), expected, "{over}");
+        }
+        // So does one far behind.
+        let batch = frames(&[100, 100, 100, 50, 53, 100]);
+        assert_eq!(batch.write_len(100), 350);
+        // What is longer than a segment cannot be helped, and what follows it is.
+        let batch = frames(&[203, 98, 50]);
+        assert_eq!(batch.write_len(100), 203);
     }
 
     #[test]

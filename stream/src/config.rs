@@ -26,6 +26,9 @@ pub struct Config {
     /// initiator. RFC 5044 forbids it (s7.1.2 r4, U18); some applications cannot do without, and Linux's siw
     /// allows them to.
     pub speak_unasked: Option<Duration>,
+    /// As initiator: send the reminders for a peer that may have overlooked what we sent first though it has been
+    /// heard. For protocols whose responder speaks of itself, so that hearing it proves nothing.
+    pub remind_always: bool,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             startup_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(5),
             speak_unasked: None,
+            remind_always: false,
         }
     }
 }

@@ -164,6 +164,12 @@ impl Connection {
         self.link.as_ref().map(|link| link.mulpdu)
     }
 
+    /// The TCP connection's effective maximum segment size, in octets.
+    #[must_use]
+    pub const fn emss(&self) -> u32 {
+        self.config.emss
+    }
+
     /// The TCP connection's effective maximum segment size has changed (RFC 5041 s3, D01).
     pub fn set_emss(&mut self, emss: u32) {
         self.config.emss = emss;
@@ -229,6 +235,18 @@ impl Connection {
         self.link.is_none() && !self.over
     }
 
+    /// Whether FPDUs may be sent, and nothing but posted work decides which.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sending == Sending::Open
+    }
+
+    /// Whether FPDUs of the peer are expected.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.receiving == Receiving::Open
+    }
+
     /// Octets that may be read while the connection starts: as many as the startup frame needs and no
     /// more, since what follows a rejecting Reply belongs to the application. 0 while the application
     /// decides, and after the startup.
@@ -247,7 +265,9 @@ impl Connection {
         match self.sending {
             Sending::Startup => self.abort(),
             Sending::Silent => {
-                let idle = (self.link.as_ref()).is_none_or(|link| link.endpoint.is_idle());
+                // The peer's RTR frame is on its way, and may be a Read that wants its answer.
+                let idle = (self.link.as_ref())
+                    .is_none_or(|link| link.endpoint.is_idle() && !link.rtr_pending);
                 self.sending = if idle {
                     Sending::Fin
                 } else {

@@ -46,6 +46,9 @@ pub trait Memory: Regions {
     /// Continues a CRC32c over part of the gather list of a posted Send or Write.
     fn crc_work(&mut self, crc: u32, slot: Slot, range: Range<u32>) -> u32;
 
+    /// Appends a copy of part of the gather list of a posted Send or Write to `out`.
+    fn copy_work(&mut self, slot: Slot, range: Range<u32>, out: &mut Vec<u8>);
+
     /// The octets of a Read Response.
     ///
     /// # Errors

@@ -93,7 +93,9 @@ impl Connection {
         now: Instant,
     ) -> Result<(), Fault> {
         self.may_speak();
-        self.reminder.stop();
+        if !self.config.remind_always {
+            self.reminder.stop();
+        }
         self.stats.fpdus_received += 1;
         let Some(link) = &mut self.link else {
             return Ok(());

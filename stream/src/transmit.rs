@@ -22,6 +22,10 @@ use crate::memory::{Memory, Source};
 /// regions are sent in place; the program that serves them holds them still.
 const SNAPSHOT_MAX: u32 = 4096;
 
+/// Posted payload up to this many octets is copied when it is framed: that costs less than a piece of its own in
+/// a vectored write, and many small messages become one piece.
+const SMALL_MAX: usize = 512;
+
 /// A batch with this many pieces is full, whatever its length: a vectored write takes no more.
 const PIECES_MAX: usize = 512;
 
@@ -43,6 +47,7 @@ impl Connection {
         let before = batch.len();
         if let Some(frame) = self.frame.take() {
             batch.push_octets(&frame);
+            batch.end_frame(frame.len());
         }
         self.batched += (batch.len() - before) as u64;
         self.transmit_rtr(batch, memory);
@@ -132,7 +137,9 @@ impl Connection {
             payload: Resolved::None,
         };
         let framed = link.framer.frame(outgoing.head(), 0..0, &mut sink);
-        self.batched += framed.unwrap_or_default() as u64;
+        let octets = framed.unwrap_or_default();
+        batch.end_frame(octets);
+        self.batched += octets as u64;
         self.stats.fpdus_sent += 1;
     }
 
@@ -167,22 +174,18 @@ impl Connection {
                 return true;
             }
         };
-        let snapshot = match &payload {
-            Resolved::Region(source, len)
-                if link.agreement.crc && (source.volatile || *len <= SNAPSHOT_MAX) =>
-            {
-                Some((source, *len))
-            }
-            _ => None,
-        };
-        let framed = if let Some((source, len)) = snapshot {
+        let framed = if copied(&payload, link.agreement.crc) {
             self.scratch.clear();
             self.scratch.extend_from_slice(outgoing.head());
-            memory.copy_source(
-                &source.handle,
-                source.offset..source.offset + u64::from(len),
-                &mut self.scratch,
-            );
+            match payload {
+                Resolved::None => {}
+                Resolved::Work(slot, range) => memory.copy_work(slot, range, &mut self.scratch),
+                Resolved::Region(source, len) => memory.copy_source(
+                    &source.handle,
+                    source.offset..source.offset + u64::from(len),
+                    &mut self.scratch,
+                ),
+            }
             let mut sink = Sink {
                 batch,
                 memory,
@@ -204,6 +207,7 @@ impl Connection {
             return false;
         };
         link.endpoint.framed();
+        batch.end_frame(octets);
         self.batched += octets as u64;
         self.stats.fpdus_sent += 1;
         self.stats.payload_sent += u64::from(payload_len(&outgoing.payload));
@@ -245,6 +249,15 @@ impl Connection {
         if done {
             self.sending = Sending::Fin;
         }
+    }
+}
+
+/// Whether a payload is copied into the batch rather than sent from where it is.
+fn copied<H>(payload: &Resolved<H>, crc: bool) -> bool {
+    match payload {
+        Resolved::None => false,
+        Resolved::Work(_, range) => range.len() <= SMALL_MAX,
+        Resolved::Region(source, len) => crc && (source.volatile || *len <= SNAPSHOT_MAX),
     }
 }
 

@@ -3,13 +3,14 @@
 
 readonly suite=bookworm
 readonly guest_packages=(
-    rdma-core rdmacm-utils ibverbs-utils ibverbs-providers perftest iproute2 kmod tcpdump procps
+    rdma-core rdmacm-utils ibverbs-utils ibverbs-providers perftest iproute2 ethtool kmod tcpdump procps
 )
 readonly build_packages=(
     linux-headers-amd64 linux-source-6.1 xz-utils gcc make libc6-dev libibverbs-dev librdmacm-dev
 )
 readonly guest_modules=(
-    virtio_pci virtio_net virtio_console rdma_ucm ib_uverbs siw sch_netem sch_fq_codel ipv6 configfs
+    virtio_pci virtio_net virtio_console rdma_ucm ib_uverbs siw
+    sch_netem ifb sch_ingress cls_matchall act_mirred sch_fq_codel ipv6 configfs
 )
 
 # The archive of Debian packages that this machine uses: where its main part is, for a suite; nothing if there is none.

@@ -17,14 +17,19 @@ die() {
     exit 1
 }
 
-# Starts the guest and waits until its agent has answered.
+# Starts the guest and waits until its agent has answered; fails, and says why, if it does not.
 boot_guest() {
     local began=$SECONDS
     ip link set lo up
-    ip tuntap add dev tap0 mode tap
-    ip link set tap0 mtu "$link_mtu" up
+    ip tuntap add dev tap0 mode tap || { say "interop: no TAP device can be made"; return 1; }
+    # A guest that is slow shall make the queue long, and lose nothing: nobody repeats a reset.
+    ip link set tap0 mtu "$link_mtu" txqueuelen 20000 up
     ip addr add "$host_addr/24" dev tap0
     ip addr add "$host_addr6/64" dev tap0 nodad
+    # For looking into what a case did: what passes goes to a file, which `uwarp dump` reads.
+    if [[ -n ${INTEROP_CAPTURE-} ]]; then
+        tcpdump -i tap0 -B 65536 -w "$work/capture.pcap" 2>"$work/tcpdump.log" &
+    fi
     mkfifo "$work/agent.in" "$work/agent.out"
     # On a machine whose KVM works, INTEROP_ACCEL=kvm is faster; emulation works everywhere.
     qemu-system-x86_64 -accel "${INTEROP_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 3072 \
@@ -42,15 +47,17 @@ boot_guest() {
     until [[ $line == up ]]; do
         if ! kill -0 "$guest_pid" 2>/dev/null; then
             cat "$work/qemu.log" >&2
-            die "the guest cannot be booted: qemu has ended"
+            say "interop: the guest cannot be booted: qemu has ended"
+            return 1
         fi
         ((SECONDS - began < ${INTEROP_BOOT_SECONDS:-180})) || {
             tail -20 "$work/console.log" >&2
-            die "the guest has not come up in $((SECONDS - began)) s"
+            say "interop: the guest has not come up in $((SECONDS - began)) s"
+            return 1
         }
         read -r -t 1 line <&8 || true
     done
-    guest "true" || die "the guest's agent does not work"
+    guest "true" || { say "interop: the guest's agent does not work"; return 1; }
     say "the guest is up after $((SECONDS - began)) s: $(guest 'uname -r; echo -n "siw "; rdma link show siw0/1 | grep -o "state [A-Z]*"' | paste -sd' ')"
 }
 
@@ -109,9 +116,9 @@ guest_listens() {
 }
 
 # Kernel messages that nobody wants to see.
+readonly complaint_pattern='WARNING:|BUG:|Oops|general protection|Call Trace|refcount_t|KASAN|stall|blocked for more than|hung task'
 kernel_complaints() {
-    grep -aE 'WARNING:|BUG:|Oops|general protection|Call Trace|refcount_t|KASAN|stall|blocked for more than|hung task' \
-        "$work/console.log" || true
+    grep -aE "$complaint_pattern" "$work/console.log" || true
 }
 
 passed=0
@@ -132,12 +139,14 @@ verdict() {
 
 # check NAME COMMAND...: the case passes if the command succeeds; what it said is shown if not.
 check() {
-    local name=$1 log status=0 before after
+    local name=$1 log status before after
     shift
     if [[ -n ${only-} ]] && ! [[ $name =~ $only ]]; then return 0; fi
     log=$work/$(tr -c 'a-zA-Z0-9._\n-' '_' <<<"$name").log
     before=$(kernel_complaints | wc -l)
-    (set -e; "$@") >"$log" 2>&1 || status=$?
+    # Not in a list with ||: there `set -e` would count for nothing.
+    (set -e; "$@") >"$log" 2>&1
+    status=$?
     after=$(kernel_complaints | wc -l)
     if [[ $status -eq 0 && $after -gt $before ]]; then
         verdict "$name" fail "the guest's kernel complains"
@@ -159,6 +168,7 @@ host_start() {
     shift
     rm -f "$log.status"
     (
+        set +e
         timeout -k 2 "${limit:-60}" "$@" >"$log" 2>&1 7>&- 8>&-
         echo $? >"$log.status"
     ) &

@@ -3,9 +3,9 @@
 # and prints a line for each: pass, fail, or not possible and why.
 #
 #   tests/interop/run.sh                 the whole matrix
-#   tests/interop/run.sh --short         a bounded part of it, for CI
+#   tests/interop/run.sh --short         a part of it, a few minutes long, for CI
 #   tests/interop/run.sh --only REGEX    the cases whose names match
-#   tests/interop/run.sh GROUP...        of: rping tools perf verbs
+#   tests/interop/run.sh GROUP...        of: rping tools perf verbs rsockets netem torment, and long, which takes ten minutes
 #   tests/interop/run.sh --shell         boots, and runs commands from standard input in the guest
 #
 # Exit status 0 if no case failed, 1 if one did, 2 if the guest could not be built or booted.
@@ -20,7 +20,9 @@ export INTEROP_PROFILE=${INTEROP_PROFILE:-release}
 
 if [[ ${1-} != --inside ]]; then
     guest=$("$here/guest.sh") || { echo "interop: not run: the guest could not be built" >&2; exit 2; }
-    cargo build --quiet --profile "${INTEROP_PROFILE/debug/dev}" -p uwarp-cli -p uwarp-interop || exit 2
+    cargo build --quiet --profile "${INTEROP_PROFILE/debug/dev}" -p uwarp-cli -p uwarp-interop || exit 1
+    unshare --net --mount --pid --fork --mount-proc true ||
+        { echo "interop: not run: this machine allows no namespaces" >&2; exit 2; }
     # All that is started ends with this script, and its network is nobody else's. unshare itself ignores signals.
     exec {input}<&0
     unshare --net --mount --pid --fork --kill-child --mount-proc "$here/run.sh" --inside "$guest" "$@" <&"$input" &
@@ -41,6 +43,8 @@ peer=${CARGO_TARGET_DIR:-$root/target}/$profile/uwarp-interop
 
 # shellcheck source=tests/interop/lib.sh
 source "$here/lib.sh"
+# shellcheck source=tests/interop/programs.sh
+source "$here/programs.sh"
 
 short=
 only=
@@ -56,10 +60,13 @@ while [[ $# -gt 0 ]]; do
     esac
     shift
 done
-[[ ${#groups[@]} -gt 0 ]] || groups=(rping tools perf verbs)
+if [[ ${#groups[@]} -eq 0 ]]; then
+    groups=(rping tools perf verbs rsockets netem)
+    [[ -n $short ]] || groups+=(torment)
+fi
 
 trap halt_guest EXIT
-boot_guest || exit 2
+boot_guest || { say "interop: not run: the guest could not be booted"; exit 2; }
 if [[ -n $shell ]]; then
     while IFS= read -r line; do
         if [[ $line == host:* ]]; then bash -c "${line#host:}" </dev/null 7>&- 8>&-; else guest 600 "$line"; fi

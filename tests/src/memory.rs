@@ -186,6 +186,10 @@ impl Memory for Ram {
         crc::append(crc, self.outgoing(slot, range))
     }
 
+    fn copy_work(&mut self, slot: Slot, range: Range<u32>, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.outgoing(slot, range));
+    }
+
     fn source(&mut self, stag: Stag, to: u64, len: u32) -> Result<Source<usize>, AccessError> {
         let place = self.table.check(PEER, stag, to, len, Access::Read)?;
         Ok(Source {

@@ -67,6 +67,21 @@ fn a_responder_that_has_spoken_is_not_reminded() {
     assert!(bench.hear().is_empty());
 }
 
+/// Where the responder speaks of itself, hearing it proves nothing.
+#[test]
+fn a_responder_that_speaks_unasked_is_reminded_if_that_is_chosen() {
+    let chosen = Config {
+        remind_always: true,
+        ..config(true)
+    };
+    let mut bench = Bench::connected(chosen, &Policy::default());
+    bench.post_receive(16).expect("there is room");
+    bench.send(&send(1, b"good morning"));
+    bench.pass(Duration::from_millis(50));
+    assert!(bench.hear().iter().all(is_reminder));
+    assert!(bench.connection.deadline().is_some());
+}
+
 #[test]
 fn without_peer_to_peer_there_is_something_to_remind_of_first() {
     let mut bench = Bench::connected(config(false), &Policy::default());

@@ -22,7 +22,7 @@ const GAPS: usize = 24;
 const TRAPS: usize = 24;
 
 /// Directories of the tree; what stands in backticks and begins with one of them is a reference.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 15] = [
     "mpa",
     "ddp",
     "rdmap",
@@ -31,7 +31,9 @@ const ROOMS: [&str; 13] = [
     "inspect",
     "torment",
     "rsockets",
+    "streams",
     "capi",
+    "preload",
     "cli",
     "tests",
     "fuzz",

@@ -514,3 +514,28 @@ fn a_peer_that_is_stopped_from_the_beginning() {
         assert_eq!(world.pair.now - begun, limit);
     }
 }
+
+/// A responder that closes as soon as it has accepted answers the RTR frame first, which may be a Read.
+#[test]
+fn a_responder_that_closes_before_the_rtr_frame() {
+    for rtr in [RtrSet::SEND, RtrSet::WRITE, RtrSet::READ, RtrSet::ALL] {
+        let policy = |rtr| Policy {
+            peer_to_peer: true,
+            rtr,
+            ..Policy::default()
+        };
+        let setup = Setup {
+            configs: [rtr, RtrSet::ALL].map(|rtr| config_with(policy(rtr), 128)),
+            weather: Weather {
+                delay: Duration::ZERO,
+                window: 1,
+                grain: 1,
+            },
+            budgets: [1, 1],
+            seed: 0,
+        };
+        for closes in [INITIATOR, RESPONDER] {
+            run_well(world(&setup, &[vec![], vec![]]), closes);
+        }
+    }
+}

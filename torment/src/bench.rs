@@ -171,7 +171,9 @@ impl Bench {
     pub(crate) fn called_to(&self, manner: Manner) -> Result<Call<'_>, Trouble> {
         match &self.callers {
             Some(callers) => {
-                let (conn, request, running) = callers.next(&self.case, self.patience)?;
+                let (mut conn, request, running) = callers.next(&self.case, self.patience)?;
+                // For whatever comes without a Reply.
+                conn.operate(request.markers, false, request.crc);
                 Ok(Call {
                     conn,
                     request,
@@ -376,7 +378,9 @@ impl Call<'_> {
             .encode()
             .map_err(|error| Trouble::Setup(error.to_string()))?;
         self.conn.raw(&octets);
-        self.conn.operate(self.request.markers, reply.markers, true);
+        // Either end may ask for the CRC.
+        let crc = self.request.crc || reply.crc;
+        self.conn.operate(self.request.markers, reply.markers, crc);
         Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Patience {
     pub(crate) answer: Duration,
     /// For an answer that is not.
     pub(crate) quiet: Duration,
+    /// Between its Reply and what we send next.
+    pub(crate) settle: Duration,
 }
 
 /// The most octets that are taken from a target in one case.
@@ -197,6 +199,9 @@ impl Conn {
             match StartupReader::new(kind).read(&self.buf) {
                 Ok(Progress::Frame { frame, consumed }) => {
                     self.buf.drain(..consumed);
+                    if kind == FrameKind::Reply && !frame.rejected {
+                        std::thread::sleep(self.patience.settle);
+                    }
                     return Ok(frame);
                 }
                 Ok(Progress::Need(_)) => {}

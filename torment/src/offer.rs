@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::bench::{Bench, Dial};
+use uwarp_mpa::Frame;
+
+use crate::bench::Bench;
 use crate::profile::Profile;
 
 /// Where the profile comes from.
@@ -13,7 +15,8 @@ pub(crate) enum Offer {
     Asked,
     /// From a file that is read once.
     File(PathBuf),
-    /// From a command that is run before the first case and after each.
+    /// From a command that is run before the first case and after each, with the case's name in
+    /// `TORMENT_CASE`.
     Command(String),
 }
 
@@ -27,15 +30,16 @@ pub struct ProfileError {
 }
 
 impl Offer {
-    /// The profile at the beginning, and whether the target is there. A target that does not tell a
-    /// profile has an empty one.
-    pub(crate) fn first(&self, bench: &mut Bench) -> Result<bool, ProfileError> {
-        let reply = bench.dial(&Dial::default()).map(|(_, reply)| reply);
-        let alive = reply.is_ok();
+    /// The profile at the beginning; `reply` is what the target said to a proper Request. A target that
+    /// does not tell a profile has an empty one.
+    pub(crate) fn first(
+        &self,
+        bench: &mut Bench,
+        reply: Option<&Frame>,
+    ) -> Result<(), ProfileError> {
         match self {
             Self::Asked => {
                 bench.profile = reply
-                    .ok()
                     .and_then(|reply| Profile::decode(reply.user_data()))
                     .filter(|profile| profile.check().is_ok())
                     .unwrap_or_default();
@@ -47,7 +51,7 @@ impl Offer {
             }
             Self::Command(_) => self.again(bench)?,
         }
-        Ok(alive)
+        Ok(())
     }
 
     /// The profile anew, if it comes from a command.
@@ -58,6 +62,7 @@ impl Offer {
         let failed = |why: String| failed(command, why);
         let output = Command::new("sh")
             .args(["-c", command])
+            .env("TORMENT_CASE", &bench.case)
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()

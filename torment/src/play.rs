@@ -231,6 +231,7 @@ impl Run {
             // Whether it worked shows below.
             let _ = Command::new("sh")
                 .args(["-c", restart])
+                .env("TORMENT_CASE", &case.name[..])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .status();
@@ -292,6 +293,7 @@ mod tests {
             patience: Patience {
                 answer: Duration::from_secs(5),
                 quiet: Duration::from_millis(10),
+                settle: Duration::ZERO,
             },
             callers: None,
             case: String::new(),

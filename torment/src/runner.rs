@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Dial};
 use crate::callers::Callers;
 use crate::case::Case;
 use crate::cases;
@@ -100,6 +100,11 @@ pub struct Args {
     /// How long silence must last to count as silence, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 80)]
     quiet: u64,
+
+    /// How long to wait after a Reply before anything is sent, in milliseconds: for a target that would
+    /// overlook what comes at once, which is no matter of the cases
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    settle: u64,
 
     /// How long a target that takes no connections after a case is waited for, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 3000)]
@@ -292,11 +297,14 @@ fn set_up(args: &Args) -> Result<Run, RunError> {
         patience: Patience {
             answer: millis(args.patience),
             quiet: millis(args.quiet),
+            settle: Duration::from_millis(args.settle),
         },
         callers,
         case: String::new(),
     };
-    if let (Some(address), Err(Trouble::Connect(_))) = (bench.address, bench.open()) {
+    // A connection that is closed at once is too much for some targets.
+    let reply = bench.dial(&Dial::default()).map(|(_, reply)| reply);
+    if let (Some(address), Err(Trouble::Connect(_))) = (bench.address, &reply) {
         return Err(RunError::Unreachable(address));
     }
     let offer = match (&args.profile, &args.profile_command) {
@@ -304,7 +312,8 @@ fn set_up(args: &Args) -> Result<Run, RunError> {
         (None, Some(command)) => Offer::Command(command.clone()),
         (None, None) => Offer::Asked,
     };
-    let alive = offer.first(&mut bench)?;
+    let alive = reply.is_ok();
+    offer.first(&mut bench, reply.ok().as_ref())?;
     let mut run = Run::new(bench, offer, alive, Duration::from_secs(args.time_limit));
     run.recovery = Duration::from_millis(args.recovery);
     run.restart.clone_from(&args.restart);

@@ -1,75 +1,149 @@
-//! The second process: an echo server with CRC, one without, and one over plain TCP.
+//! The second process: it does its part of every task, and then says what it has used.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use serde::{Deserialize, Serialize};
+use uwarp::{Domain, Incoming, Listener};
 
-use super::tcp;
+use super::rdma::{self, Outcome, Rdma};
+use super::task::Task;
+use super::tcp::Plain;
+use super::usage::{Meter, Usage};
+use crate::child::Child;
 use crate::error::Failure;
 use crate::report::say;
-use crate::serve::{Config, Server};
-use crate::terms::Terms;
 
 /// Any free port on loopback.
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Connections of each kind at a time.
-const CLIENTS: u32 = 4;
-
-/// Where the servers listen; the second process's only line of output.
+/// Where the second process listens; its first line of output.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Addresses {
-    pub(super) crc: String,
-    pub(super) no_crc: String,
-    pub(super) tcp: String,
+struct Addresses {
+    crc: String,
+    no_crc: String,
+    tcp: String,
 }
 
-impl Addresses {
-    pub(super) fn parse(line: &str) -> Result<Self, Failure> {
-        serde_json::from_str(line).map_err(|error| {
-            let remedy = "see what the second process said above";
-            Failure::new("the second process gives no addresses", error, remedy)
-        })
+/// The second process, as the first sees it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    child: Child,
+    addresses: Addresses,
+}
+
+impl Peer {
+    pub(super) fn start() -> Result<Self, Failure> {
+        let mut child = Child::start(Child::command("bench-peer")?)?;
+        let addresses = parse(&child.line()?)?;
+        Ok(Self { child, addresses })
     }
+
+    pub(super) fn tcp(&self) -> &str {
+        &self.addresses.tcp
+    }
+
+    pub(super) fn rdma(&self, crc: bool) -> &str {
+        if crc {
+            &self.addresses.crc
+        } else {
+            &self.addresses.no_crc
+        }
+    }
+
+    /// What it has used for the task that it has done.
+    pub(super) fn usage(&mut self) -> Result<Usage, Failure> {
+        parse(&self.child.line()?)
+    }
+
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        self.child.finish()
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Failure> {
+    serde_json::from_str(line).map_err(|error| {
+        let remedy = "see what the second process said above";
+        Failure::new("the second process is not understood", error, remedy)
+    })
 }
 
 /// Serves until standard input ends, that is, until the first process has gone.
 pub(crate) fn run() -> Result<(), Failure> {
+    // Before there is any other thread.
+    let meter = Arc::new(Mutex::new(Meter::new()));
     let listener = TcpListener::bind(ANYWHERE).map_err(no_tcp)?;
     let addresses = Addresses {
-        crc: serve(true)?,
-        no_crc: serve(false)?,
         tcp: listener.local_addr().map_err(no_tcp)?.to_string(),
+        crc: serve(true, &meter)?,
+        no_crc: serve(false, &meter)?,
     };
+    let tcp_meter = Arc::clone(&meter);
     thread::spawn(move || {
+        // One after the other, as the first process asks.
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || tcp::serve(stream));
+            complain(follow_tcp(stream, &tcp_meter));
         }
     });
-    say(format_args!(
-        "{}",
-        serde_json::to_string(&addresses).unwrap_or_default()
-    ))?;
+    say(format_args!("{}", to_json(&addresses)))?;
     drop(std::io::stdin().read_to_end(&mut Vec::new()));
     Ok(())
 }
 
-fn serve(crc: bool) -> Result<String, Failure> {
-    let server = Server::bind(Config {
-        directory: None,
-        listen: ANYWHERE,
-        writable: false,
-        clients: CLIENTS,
-        terms: Terms {
-            crc,
-            ..Terms::default()
-        },
+fn serve(crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
+    let domain = Domain::new();
+    let listener = Listener::bind(ANYWHERE, &rdma::options(&domain, crc)).map_err(|error| {
+        let remedy = "look at the network of this machine";
+        Failure::new("cannot listen on loopback", error, remedy)
     })?;
-    let address = server.address().to_string();
-    thread::spawn(move || server.run());
+    let address = listener.local_addr().to_string();
+    let meter = Arc::clone(meter);
+    thread::spawn(move || {
+        while let Ok(incoming) = listener.accept() {
+            complain(follow_rdma(incoming, &domain, &meter));
+        }
+    });
     Ok(address)
+}
+
+fn follow_rdma(incoming: Incoming, domain: &Domain, meter: &Mutex<Meter>) -> Outcome<()> {
+    let mut end = Rdma::accept(incoming, domain)?;
+    let task = *end.task();
+    end.follow(task.warm_up())?;
+    metered(meter, &task, || end.follow(task.count))?;
+    end.finish();
+    Ok(())
+}
+
+fn follow_tcp(stream: TcpStream, meter: &Mutex<Meter>) -> Outcome<()> {
+    let mut end = Plain::accept(stream)?;
+    let task = *end.task();
+    end.follow(task.warm_up())?;
+    metered(meter, &task, || Ok(end.follow(task.count)?))
+}
+
+/// Does a part, and says what was used for it.
+fn metered(meter: &Mutex<Meter>, task: &Task, part: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+    let mut meter = meter.lock().unwrap_or_else(PoisonError::into_inner);
+    meter.count(task.counted);
+    let before = meter.read();
+    let done = part();
+    let usage = meter.read().since(before);
+    meter.count(false);
+    done?;
+    say(format_args!("{}", to_json(&usage))).map_err(|failure| failure.to_string().into())
+}
+
+fn complain(outcome: Outcome<()>) {
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the second process failed");
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[allow(

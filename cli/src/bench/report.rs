@@ -1,163 +1,200 @@
-//! What the rounds come to.
+//! The results as text and as JSON.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{SEND_SIZE, WRITE_SIZE};
-use crate::args::BenchArgs;
+use super::Contestant;
+use super::results::{Key, Results, Summary};
+use super::scenes::Scenes;
+use super::targets::{Verdict, verdicts};
+use super::task::Kind;
+use super::tools::{self, Other};
 use crate::units;
 
-/// The results of all rounds; the first contestant is the one that others are compared with.
+/// Everything, for programs.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+struct Report<'a> {
     rounds: u32,
-    writes_per_round: u32,
-    write_size: u32,
-    sends_per_round: u32,
-    send_size: u32,
-    contestants: Vec<Results>,
+    measurements: Vec<Summary>,
+    targets: Vec<Verdict>,
+    other_libraries: &'a [Other],
+    scenes: &'a Scenes,
 }
 
-/// One contestant's results.
-#[derive(Debug, Default, Serialize)]
-struct Results {
-    name: &'static str,
-    /// Octets a second, each round.
-    throughput: Vec<f64>,
-    throughput_median: f64,
-    /// Relative to the first contestant's median; larger is better.
-    throughput_ratio: f64,
-    /// Microseconds for a Send and its echo, the median of each round.
-    round_trip_us: Vec<f64>,
-    round_trip_us_median: f64,
-    /// Relative to the first contestant's median; smaller is better.
-    round_trip_ratio: f64,
+fn all_verdicts(results: &Results, others: &[Other], scenes: &Scenes) -> Vec<Verdict> {
+    let mut all = verdicts(results);
+    all.extend(tools::verdicts(others, results));
+    all.extend(scenes.verdicts());
+    all
 }
 
-impl Report {
-    pub(super) fn new(args: &BenchArgs, names: impl Iterator<Item = &'static str>) -> Self {
-        let contestants = names.map(|name| Results {
-            name,
-            ..Results::default()
-        });
-        Self {
-            rounds: args.rounds,
-            writes_per_round: args.writes,
-            write_size: WRITE_SIZE,
-            sends_per_round: args.sends,
-            send_size: SEND_SIZE,
-            contestants: contestants.collect(),
-        }
-    }
+pub(super) fn json(rounds: u32, results: &Results, others: &[Other], scenes: &Scenes) -> String {
+    let report = Report {
+        rounds,
+        measurements: results.summaries(),
+        targets: all_verdicts(results, others, scenes),
+        other_libraries: others,
+        scenes,
+    };
+    serde_json::to_string(&report).unwrap_or_default()
+}
 
-    pub(super) fn add(&mut self, name: &str, rate: f64, round_trip: Duration) {
-        let contestant = self.contestants.iter_mut().find(|found| found.name == name);
-        if let Some(results) = contestant {
-            results.throughput.push(rate);
-            results
-                .round_trip_us
-                .push(round_trip.as_nanos() as f64 / 1e3);
-        }
+pub(super) fn text(rounds: u32, results: &Results, others: &[Other], scenes: &Scenes) -> String {
+    let mut out = format!(
+        "Medians of {rounds} rounds, in brackets the fastest and the slowest. The ratio is that to plain TCP in the same \
+         round, its\nmedian. The columns behind it are for one operation (of a ping-pong: there and back), both ends \
+         together:\nprocessor time, context switches, system calls, allocations.\n"
+    );
+    for (kind, busy) in [
+        (Kind::Write, false),
+        (Kind::Send, false),
+        (Kind::Read, false),
+        (Kind::SendPing, false),
+        (Kind::SendPing, true),
+        (Kind::WritePing, true),
+    ] {
+        curve(&mut out, results, kind, busy);
     }
-
-    pub(super) fn text(mut self, json: bool) -> String {
-        self.compare();
-        if json {
-            serde_json::to_string(&self).unwrap_or_default()
-        } else {
-            self.table()
-        }
-    }
-
-    fn compare(&mut self) {
-        for results in &mut self.contestants {
-            results.throughput_median = median(&results.throughput);
-            results.round_trip_us_median = median(&results.round_trip_us);
-        }
-        let (rate, time) = self.contestants.first().map_or((1.0, 1.0), |first| {
-            (first.throughput_median, first.round_trip_us_median)
-        });
-        for results in &mut self.contestants {
-            results.throughput_ratio = ratio(results.throughput_median, rate);
-            results.round_trip_ratio = ratio(results.round_trip_us_median, time);
-        }
-    }
-
-    fn table(&self) -> String {
-        let mut out = format!(
-            "medians of {} rounds: {} Writes of {}, then {} Sends of {} octets and their echoes\n",
-            self.rounds,
-            self.writes_per_round,
-            units::size(self.write_size.into()),
-            self.sends_per_round,
-            self.send_size
-        );
-        let _ = write!(
+    out.push_str(&scenes.text());
+    let _ = writeln!(
+        out,
+        "\nRatios that are aimed at: median of the rounds, least and greatest"
+    );
+    for verdict in all_verdicts(results, others, scenes) {
+        let sign = if verdict.larger_is_better { ">=" } else { "<=" };
+        let _ = writeln!(
             out,
-            "{:18}{:>12}{:>8}{:>16}{:>8}",
-            "", "throughput", "ratio", "there and back", "ratio"
+            "  {:66}{:12}{:7.2} {:17} {sign} {:5.2}  {}",
+            verdict.what,
+            verdict.contestant.name(),
+            verdict.ratio,
+            format!("[{:.2} .. {:.2}]", verdict.least, verdict.greatest),
+            verdict.target,
+            if verdict.reached { "met" } else { "missed" }
         );
-        for results in &self.contestants {
-            let _ = write!(
-                out,
-                "\n{:18}{:>12}{:8.2}{:>13.1} us{:8.2}",
-                results.name,
-                format!("{}/s", units::size(results.throughput_median as u64)),
-                results.throughput_ratio,
-                results.round_trip_us_median,
-                results.round_trip_ratio
-            );
+    }
+    let _ = write!(out, "\nOther libraries over TCP, in the same rounds");
+    for other in others {
+        let _ = write!(out, "\n  {}", other.line(results));
+    }
+    out
+}
+
+/// The sizes of one kind of operation.
+fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
+    let way = match (kind.is_ping(), busy) {
+        (false, _) => "",
+        (true, false) => ", blocking: time one way",
+        (true, true) => ", busy: time one way",
+    };
+    let _ = writeln!(
+        out,
+        "\n{:42}{:>28}{:>7}{:>10}{:>9}{:>9}{:>8}",
+        format!("{}{way}", kind.name()),
+        "",
+        "ratio",
+        "cpu us",
+        "switches",
+        "calls",
+        "allocs"
+    );
+    let summaries = results.summaries();
+    let sizes = (summaries.iter())
+        .filter(|summary| {
+            let key = summary.key;
+            (key.contestant, key.kind, key.busy) == (Contestant::Crc, kind, busy)
+        })
+        .map(|summary| summary.key.size);
+    for size in sizes {
+        let tcp = Key {
+            contestant: Contestant::Tcp,
+            kind,
+            busy,
+            size,
+        };
+        for contestant in Contestant::ALL {
+            let key = Key { contestant, ..tcp };
+            if let Some(summary) = results.summary(key) {
+                let ratio = results.time_ratio(key, tcp).map_or(f64::NAN, |time| {
+                    let ratio = if kind.is_ping() { time } else { time.inverse() };
+                    ratio.median
+                });
+                line(out, &summary, ratio);
+            }
         }
-        out
     }
 }
 
-fn ratio(value: f64, base: f64) -> f64 {
-    if base > 0.0 { value / base } else { 0.0 }
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.get(middle) {
-        None => 0.0,
-        Some(upper) if values.len() % 2 == 1 => *upper,
-        Some(upper) => f64::midpoint(*upper, values[middle - 1]),
-    }
+fn line(out: &mut String, summary: &Summary, ratio: f64) {
+    let key = summary.key;
+    let latency = key.kind.is_ping();
+    let value = |us: f64| {
+        if latency {
+            format!("{us:.1} us")
+        } else if key.size < 4096 {
+            format!("{:.2} M/s", 1.0 / us)
+        } else {
+            format!("{:.2} GB/s", f64::from(key.size) / us / 1e3)
+        }
+    };
+    let spread = format!("[{} .. {}]", value(summary.us_min), value(summary.us_max));
+    let calls =
+        (summary.system_calls).map_or_else(|| "?".to_owned(), |calls| format!("{calls:.2}"));
+    let _ = writeln!(
+        out,
+        "  {:11}{:13}{:>13} {:30}{:7.2}{:10.2}{:9.3}{:>9}{:8.3}",
+        units::size(key.size.into()),
+        key.contestant.name(),
+        value(summary.us),
+        spread,
+        ratio,
+        summary.cpu_us,
+        summary.context_switches,
+        calls,
+        summary.allocations
+    );
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::task::Task;
+    use super::super::usage::Usage;
     use super::*;
 
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(&[]), 0.0);
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    fn results() -> Results {
+        let mut results = Results::default();
+        for contestant in Contestant::ALL {
+            let task = Task::new(Kind::Write, false, 64, 100);
+            let time = Duration::from_millis(100);
+            results.add(contestant, &task, time, Usage::default());
+        }
+        results
     }
 
     #[test]
-    fn ratios_are_those_of_the_medians() {
-        let args = BenchArgs {
-            rounds: 1,
-            writes: 2,
-            sends: 3,
-            json: false,
-        };
-        let mut report = Report::new(&args, ["a", "b"].into_iter());
-        report.add("b", 3e9, Duration::from_micros(30));
-        report.add("a", 4e9, Duration::from_micros(10));
-        report.compare();
-        let b = &report.contestants[1];
-        assert_eq!((b.throughput_ratio, b.round_trip_ratio), (0.75, 3.0));
-        let table = report.table();
-        assert_eq!(table.lines().count(), 4);
-        let json: serde_json::Value = serde_json::from_str(&report.text(true)).unwrap();
-        assert_eq!(json["contestants"][1]["throughput_ratio"], 0.75);
+    fn each_contestant_has_a_line() {
+        let text = text(1, &results(), &[], &Scenes::default());
+        for name in Contestant::ALL.map(Contestant::name) {
+            let lines = text.lines().filter(|line| line.contains("64 octets"));
+            assert!(
+                lines.into_iter().any(|line| line.contains(name)),
+                "{name} in {text}"
+            );
+        }
+        assert!(text.contains("missed"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_everything() {
+        let json = json(1, &results(), &[], &Scenes::default());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let measurements = json["measurements"].as_array().unwrap();
+        assert_eq!(measurements.len(), 3);
+        assert_eq!(measurements[0]["contestant"], "tcp");
+        assert_eq!(measurements[1]["size"], 64);
+        assert_eq!(json["targets"].as_array().unwrap().len(), 2);
     }
 }

@@ -1,93 +1,135 @@
-//! The same work over plain TCP, as a program would do it with blocking sockets.
+//! The same work over plain TCP, as a program would do it: a `write` a message, one thread at each end, which blocks
+//! or polls.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::{SEND_SIZE, WRITE_SIZE};
+use super::task::{Kind, Task};
 
 /// How long the other end may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the other end of a connection does; its first octet says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    /// Takes as many messages as a count in front of them says, then answers by one octet.
-    Take = 1,
-    /// Sends each small message back.
-    Echo = 2,
-}
-
-/// A plain connection to the second process.
+/// One end of a plain connection.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Plain {
     stream: TcpStream,
+    task: Task,
     buffer: Vec<u8>,
 }
 
-impl Stream {
+impl Plain {
     pub(super) fn connect(address: &str, task: Task) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address)?;
+        let octets = task.encode();
+        stream.write_all(&(octets.len() as u16).to_be_bytes())?;
+        stream.write_all(&octets)?;
+        Self::new(stream, task)
+    }
+
+    /// The other end, which reads what the task is.
+    pub(super) fn accept(mut stream: TcpStream) -> io::Result<Self> {
+        let mut len = [0; 2];
+        stream.read_exact(&mut len)?;
+        let mut octets = vec![0; usize::from(u16::from_be_bytes(len))];
+        stream.read_exact(&mut octets)?;
+        let task = Task::decode(&octets).ok_or(io::ErrorKind::InvalidData)?;
+        Self::new(stream, task)
+    }
+
+    fn new(stream: TcpStream, task: Task) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        stream.write_all(&[task as u8])?;
-        let buffer = vec![0; WRITE_SIZE as usize];
-        Ok(Self { stream, buffer })
+        stream.set_nonblocking(task.busy)?;
+        let buffer = vec![0; task.size as usize];
+        Ok(Self {
+            stream,
+            task,
+            buffer,
+        })
     }
 
-    /// Sends large messages; returns when the other end has read them all.
-    pub(super) fn give(&mut self, count: u32) -> io::Result<()> {
-        self.stream.write_all(&count.to_be_bytes())?;
-        for _ in 0..count {
-            self.stream.write_all(&self.buffer)?;
-        }
-        self.stream.read_exact(&mut [0])
+    pub(super) const fn task(&self) -> &Task {
+        &self.task
     }
 
-    /// Sends a small message and waits for it to come back.
-    pub(super) fn echo(&mut self) -> io::Result<()> {
-        let message = &mut self.buffer[..SEND_SIZE as usize];
-        self.stream.write_all(message)?;
-        self.stream.read_exact(message)
-    }
-}
-
-/// The second process's end of a connection; returns when the first has closed it.
-pub(super) fn serve(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut task = [0];
-    stream.read_exact(&mut task)?;
-    match task {
-        [task] if task == Task::Take as u8 => take(&mut stream),
-        _ => echo(&mut stream),
-    }
-}
-
-fn take(stream: &mut TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; WRITE_SIZE as usize];
-    let mut count = [0; 4];
-    loop {
-        stream.read_exact(&mut count)?;
-        let mut left = u64::from(u32::from_be_bytes(count)) * u64::from(WRITE_SIZE);
-        while left > 0 {
-            let room = buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            match stream.read(&mut buffer[..room])? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => left -= read as u64,
+    /// Does the task `count` times; returns when the other end has done its part.
+    pub(super) fn lead(&mut self, count: u32) -> io::Result<()> {
+        if self.task.kind == Kind::Ping {
+            for _ in 0..count {
+                self.give()?;
+                self.take()?;
             }
+            return Ok(());
         }
-        stream.write_all(&[0])?;
+        for _ in 0..count {
+            self.give()?;
+        }
+        take(&mut self.stream, &mut [0])
+    }
+
+    /// The other end's part.
+    pub(super) fn follow(&mut self, count: u32) -> io::Result<()> {
+        if self.task.kind == Kind::Ping {
+            for _ in 0..count {
+                self.take()?;
+                self.give()?;
+            }
+            return Ok(());
+        }
+        for _ in 0..count {
+            self.take()?;
+        }
+        give(&mut self.stream, &[0])
+    }
+
+    fn give(&mut self) -> io::Result<()> {
+        give(&mut self.stream, &self.buffer)
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        take(&mut self.stream, &mut self.buffer)
     }
 }
 
-fn echo(stream: &mut TcpStream) -> io::Result<()> {
-    let mut message = [0; SEND_SIZE as usize];
-    loop {
-        stream.read_exact(&mut message)?;
-        stream.write_all(&message)?;
+/// Writes all; polls if the stream does not block.
+fn give(stream: &mut TcpStream, mut octets: &[u8]) -> io::Result<()> {
+    while !octets.is_empty() {
+        match stream.write(octets) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => octets = &octets[count..],
+            Err(error) if again(stream, &error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills the buffer; polls if the stream does not block.
+fn take(stream: &mut TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match stream.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => buffer = &mut buffer[count..],
+            Err(error) if again(stream, &error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A stream that blocks says the same when it has waited too long, but takes its time for it.
+fn again(stream: &TcpStream, error: &io::Error) -> bool {
+    let polls = || {
+        nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_GETFL).is_ok_and(|flags| {
+            nix::fcntl::OFlag::from_bits_retain(flags).contains(nix::fcntl::OFlag::O_NONBLOCK)
+        })
+    };
+    match error.kind() {
+        io::ErrorKind::Interrupted => true,
+        io::ErrorKind::WouldBlock => polls(),
+        _ => false,
     }
 }
 
@@ -98,25 +140,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_tasks_are_done() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let server = std::thread::spawn(move || {
-            for _ in 0..2 {
-                let (stream, _) = listener.accept().unwrap();
-                let error = serve(stream).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-            }
-        });
-        let mut stream = Stream::connect(&address, Task::Take).unwrap();
-        stream.give(3).unwrap();
-        stream.give(0).unwrap();
-        drop(stream);
-        let mut stream = Stream::connect(&address, Task::Echo).unwrap();
-        stream.buffer[5] = 7;
-        stream.echo().unwrap();
-        assert_eq!(stream.buffer[5], 7);
-        drop(stream);
-        server.join().unwrap();
+    fn both_ends_do_their_parts() {
+        for (kind, busy) in [
+            (Kind::Stream, false),
+            (Kind::Ping, false),
+            (Kind::Ping, true),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let server = std::thread::spawn(move || {
+                let mut end = Plain::accept(listener.accept().unwrap().0).unwrap();
+                assert_eq!(end.task().kind, kind);
+                end.follow(3).unwrap();
+                end.follow(2).unwrap();
+            });
+            let mut end = Plain::connect(&address, Task::new(kind, busy, 1000, 1)).unwrap();
+            end.lead(3).unwrap();
+            end.lead(2).unwrap();
+            server.join().unwrap();
+        }
     }
 }

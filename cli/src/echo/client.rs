@@ -12,9 +12,6 @@ use crate::session::{ConnectError, SessionError};
 use crate::terms::Terms;
 use crate::wire::{Hello, Purpose, Welcome};
 
-/// Writes that are kept under way.
-const WRITES: u32 = 16;
-
 /// A connection whose other end answers.
 #[derive(Debug)]
 pub(crate) struct Echo {
@@ -105,16 +102,6 @@ impl Echo {
         self.socket.post_write(NO_BUFFER, &list, self.peer)?;
         self.posted += 1;
         Ok(())
-    }
-
-    /// Writes `count` times, several at a time, and waits until all of it has arrived.
-    pub(crate) fn write_many(&mut self, count: u32) -> Result<(), SessionError> {
-        for _ in 0..count {
-            self.settle(WRITES - 1)?;
-            self.write()?;
-        }
-        // The echo of a Send comes when everything before it has been placed.
-        self.send(1)
     }
 
     /// Sends `count` messages, as many at a time as the server takes, and checks that each comes back

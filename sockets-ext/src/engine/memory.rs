@@ -141,6 +141,17 @@ impl Memory for EngineMemory<'_> {
         crc
     }
 
+    fn copy_work(&mut self, slot: Slot, range: Range<u32>, out: &mut Vec<u8>) {
+        let len = (range.end - range.start) as usize;
+        self.works
+            .pieces(slot, range.start, len, |element, offset, len| {
+                let start = out.len();
+                out.resize(start + len, 0);
+                // The element was checked against its region when it was made.
+                let _ = element.memory.read_at(offset, &mut out[start..]);
+            });
+    }
+
     fn source(
         &mut self,
         stag: Stag,
@@ -194,6 +205,7 @@ const fn not_atomic(error: SpanError) -> AtomicError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptor::Posts;
     use std::thread;
     use uwarp_ddp::StreamId;
 
@@ -221,7 +233,7 @@ mod tests {
             swap_mask: 0xffff_ffff << 32,
         };
         let connection = |stream, operation: &dyn Fn(u64) -> AtomicOperation| {
-            let works = Works::default();
+            let works = Works::new(Arc::new(Posts::new(1, 1)), 1, 1);
             let peer = Peer {
                 domain: domain.id(),
                 stream: StreamId(stream),

@@ -60,6 +60,11 @@ impl<T, D: Doorbell> BelledRing<T, D> {
         self.ring_if_any();
     }
 
+    /// Whether somebody outside watches the bell.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.wakeup.is_watched()
+    }
+
     /// Whether the bell does not ring; see [`Wakeup::is_silent`].
     pub(crate) fn is_silent(&self) -> bool {
         self.wakeup.is_silent()

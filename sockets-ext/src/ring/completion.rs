@@ -82,7 +82,7 @@ impl<T> CompletionRing<T> {
             if let Some(completion) = self.pop() {
                 return Ok(Some(completion));
             }
-            if !self.belled.bell().listen(deadline)? {
+            if !self.belled.bell().listen(None, deadline)? {
                 return Ok(None);
             }
             // The bell may be heard an instant before its ringer has said so, and then cannot be silenced yet: let
@@ -91,6 +91,26 @@ impl<T> CompletionRing<T> {
                 thread::yield_now();
             }
         }
+    }
+
+    /// Sleeps until a completion waits, `input` has input, or `deadline` has passed, or for no reason. For a caller
+    /// that has just found the ring empty by `pop`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says to `eventfd` or `poll`.
+    pub(crate) fn doze(&self, input: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<()> {
+        self.belled.bell().open()?;
+        let _asleep = self.belled.sleep();
+        if self.is_empty() {
+            self.belled.bell().listen(input, Some(deadline))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the descriptor has been handed out, so that somebody may sleep on it.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.belled.is_watched()
     }
 }
 
@@ -189,7 +209,10 @@ mod tests {
             while !credits.try_take(1) {
                 thread::yield_now();
             }
-            ring.push(value).expect("a credit is a place");
+            // A consumer may be in the midst of taking what was here before.
+            while ring.push(value).is_err() {
+                thread::yield_now();
+            }
         };
         (1..=total).for_each(send);
         (0..2).for_each(|_| send(0));

@@ -116,6 +116,11 @@ impl Wakeup {
         fence(SeqCst);
     }
 
+    /// Whether the bell has been handed out.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.word.load(Relaxed) & WATCHED != 0
+    }
+
     /// Counts the caller as asleep until the guard is dropped. It must look at the queue once more *after* this and
     /// before it waits for the bell.
     pub(crate) fn sleep(&self) -> Sleeper<'_> {

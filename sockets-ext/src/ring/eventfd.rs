@@ -31,19 +31,25 @@ impl EventBell {
         Ok(self.fd.get_or_init(|| fresh).as_fd())
     }
 
-    /// Waits until it rings or `deadline` has passed; `None` waits for ever. Returns whether there is time left: it
-    /// may be woken for no reason, and the caller asks again.
+    /// Waits until it rings, `also` has input, or `deadline` has passed; `None` waits for ever. Returns whether there
+    /// is time left: it may be woken for no reason, and the caller asks again.
     ///
     /// # Errors
     ///
     /// What the system says to `eventfd` or `poll`, but not that a signal came.
-    pub(crate) fn listen(&self, deadline: Option<Instant>) -> io::Result<bool> {
+    pub(crate) fn listen(
+        &self,
+        also: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Ok(false);
         }
-        let mut fds = [PollFd::new(self.open()?, PollFlags::POLLIN)];
-        match poll(&mut fds, left.map_or(PollTimeout::NONE, whole_millis)) {
+        let bell = self.open()?;
+        let mut fds = [bell, also.unwrap_or(bell)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let fds = &mut fds[..1 + usize::from(also.is_some())];
+        match poll(fds, left.map_or(PollTimeout::NONE, whole_millis)) {
             Ok(_) | Err(Errno::EINTR) => Ok(true),
             Err(errno) => Err(errno.into()),
         }

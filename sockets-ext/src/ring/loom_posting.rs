@@ -51,7 +51,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(requests: usize, completions: usize) -> Arc<Self> {
+    fn new(requests: u32, completions: usize) -> Arc<Self> {
         Arc::new(Self {
             intake: Intake::new(requests, requests),
             run: BelledRing::new(2, Inbox::default()),
@@ -62,8 +62,10 @@ impl Scene {
 
     /// As a socket posts.
     fn post(&self, queue: Queue, request: u32) -> Result<(), Refusal> {
-        self.intake.post(queue, request, &self.places)?;
-        self.schedule();
+        self.intake.post(queue, || request, &self.places)?;
+        if !self.intake.rests(queue) {
+            self.schedule();
+        }
         Ok(())
     }
 
@@ -111,8 +113,8 @@ impl Scene {
     fn serve(&self) -> u32 {
         let mut served = 0;
         for queue in [Queue::Receives, Queue::Sends] {
-            while let Some(request) = self.intake.take(queue) {
-                self.intake.completed(queue);
+            while let Some(ticket) = self.intake.take(queue) {
+                let request = self.intake.complete(queue, ticket, |&request| request);
                 let pushed = self.completions.push(request);
                 assert!(pushed.is_ok(), "a completion's place is reserved");
                 served += 1;

@@ -253,6 +253,29 @@ fn loom_credits_are_places_in_the_ring() {
 }
 
 #[test]
+fn loom_ring_a_consumer_in_the_midst_of_taking_delays_and_loses_nothing() {
+    // Places are free, and still pushing may find the ring full: another consumer has not gone on. Whoever pushes
+    // keeps the value and comes again, as the engine does with completions.
+    model(3, || {
+        let ring = Arc::new(Ring::with_capacity(2));
+        assert_eq!((ring.push(1), ring.push(2)), (Ok(()), Ok(())));
+        let consumer = thread::spawn({
+            let ring = Arc::clone(&ring);
+            move || ring.pop().expect("there are two for two")
+        });
+        let here = ring.pop().expect("there are two for two");
+        let mut value = 3;
+        while let Err(back) = ring.push(value) {
+            value = back;
+            thread::yield_now();
+        }
+        let there = consumer.join().expect("the consumer ends");
+        assert_eq!(here + there, 3);
+        assert_eq!((ring.pop(), ring.pop()), (Some(3), None));
+    });
+}
+
+#[test]
 fn loom_credits_are_never_lent_twice() {
     model(3, || {
         let credits = Arc::new(Credits::new(3));

@@ -3,11 +3,11 @@
 #[cfg(loom)]
 pub(super) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicBool, AtomicUsize, fence},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence},
 };
 
 #[cfg(not(loom))]
-pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, fence};
+pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 /// [`std::cell::UnsafeCell`] with loom's interface: pointers are lent to a closure, so that loom knows how long each
 /// access lasts.
@@ -20,6 +20,11 @@ impl<T> UnsafeCell<T> {
     /// Wraps a value.
     pub(super) fn new(value: T) -> Self {
         Self(std::cell::UnsafeCell::new(value))
+    }
+
+    /// Lends a pointer to read through; using it is the `unsafe` part.
+    pub(super) fn with<R>(&self, access: impl FnOnce(*const T) -> R) -> R {
+        access(self.0.get())
     }
 
     /// Lends a pointer to write through; using it is the `unsafe` part.

@@ -1,29 +1,5 @@
 # What the tools do not reach: the verbs program in the guest, and uwarp's counterpart.
 
-readonly verbs_port=7475
-
-# kernel_listens "ARGUMENTS of the guest" "ARGUMENTS of ours"
-kernel_listens() {
-    guest_start verbs "${limit:-60}" "uwarp-verbs -l $guest_addr $1"
-    guest_listens $verbs_port
-    # shellcheck disable=SC2086
-    host "$peer" verbs --connect "$guest_addr:$verbs_port" $2
-    guest_finish verbs "${limit:-60}"
-}
-
-uwarp_listens() {
-    # shellcheck disable=SC2086
-    host_start verbs "$peer" verbs --listen "$host_addr:$verbs_port" $2
-    guest "${limit:-60}" "uwarp-verbs -c $host_addr $1"
-    host_finish verbs
-}
-
-# both_roles NAME GUEST OURS: as initiator and as responder of ours.
-both_roles() {
-    check "$1, we connect" kernel_listens "$2" "$3"
-    check "$1, siw connects" uwarp_listens "$2" "$3"
-}
-
 # Asked for by the one, then by the other end.
 for name in messages solicited invalidate invalidate-solicited reads writes many-reads burst gathers; do
     both_roles "$name, asked by us" serve "$name"

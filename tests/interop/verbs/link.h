@@ -68,6 +68,10 @@ struct link {
 	bool keeps_listening;
 	/* Whether receives are posted again after use. */
 	bool reposts;
+	/* Whether the connection may end at any time; whether it has. */
+	bool may_end, ended;
+	/* A request of the next connection's that came before the end of this. */
+	struct rdma_cm_event *early;
 };
 
 /* A message that has come; its octets stay until the next one is taken. */
@@ -81,6 +85,9 @@ struct message {
 /* Says what is wrong, and ends the program. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Seconds since some time. */
+double now(void);
+
 /* The octet at a place of a source. */
 uint8_t pattern(size_t at, uint32_t seed);
 void fill(uint8_t *octets, size_t len, uint32_t seed);
@@ -93,6 +100,9 @@ enum { OUR_SEED = 1, THEIR_SEED = 2 };
 /* Sets the connection up, and exchanges places. The link is all zeros before its first connection. */
 void link_open(struct link *link, const struct settings *settings);
 
+/* Fails, unless the connection may end: then it has. */
+void lost(struct link *link, const char *what);
+
 /* Posts a request with one element. */
 void post(struct link *link, uint64_t id, enum ibv_wr_opcode opcode, unsigned flags, const void *local, uint32_t len,
 	  uint32_t lkey, uint64_t remote, uint32_t rkey);
@@ -103,7 +113,7 @@ void worked(struct link *link);
 
 /* Sends octets of the scratch region, and waits until they have left. */
 void send_message(struct link *link, const void *octets, uint32_t len, unsigned flags);
-/* Takes a message if there is one; fails if the connection has ended. */
+/* Takes a message if there is one; fails if the connection has ended and may not. */
 bool poll_message(struct link *link, struct message *message);
 /* Waits for the next message; false if the connection has ended. */
 bool take_message(struct link *link, struct message *message);
@@ -116,10 +126,28 @@ void disconnect(struct link *link);
 /* Gives everything back that the connection has used. */
 void link_close(struct link *link);
 
+struct mix_plan {
+	/* Operations of this end, unless the time is over before. */
+	uint32_t count;
+	/* Makes other operations. */
+	uint32_t seed;
+	/* Seconds, 0 if only the operations count. */
+	double seconds;
+	/* Whether this end leaves when the time is over, with all that is under way. */
+	bool leaves;
+	/* Whether the other end does, some time after that. */
+	bool is_left;
+};
+
 /* Random operations of both ends (mix.c). */
-void mix(struct link *link, uint32_t count, uint32_t seed);
+void mix(struct link *link, const struct mix_plan *plan);
+/* A mix on each of many connections, which end in all manners (long.c). */
+void long_run(struct link *link, const struct settings *settings, unsigned times, double seconds);
 /* Serves the other end until it says that it is done (serve.c). */
 void serve(struct link *link);
+/* Serves whatever the negative suite does, for ever; calls whoever plays it, once (target.c). */
+void target(const struct settings *settings);
+void call(const struct settings *settings);
 /* Runs a case by its name (cases.c). */
 void run_case(struct link *link, const char *name);
 

@@ -3,7 +3,10 @@
  *
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] serve
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] mix
+ *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] long
  *   uwarp-verbs (-l ADDRESS | -c ADDRESS) [OPTION...] CASE
+ *   uwarp-verbs -l ADDRESS [-p PORT] target
+ *   uwarp-verbs -c ADDRESS [-p PORT] caller
  *
  *   -p PORT      default 7475
  *   -i IRD       Reads that we answer at a time, default 16
@@ -13,6 +16,7 @@
  *   -r           reject, or be rejected
  *   -t TIMES     make so many connections, one after the other
  *   -n COUNT     mix: operations of each end on each connection
+ *   -s SECONDS   long: all connections together; the number of connections, -t, is known to the other end
  */
 #include "link.h"
 
@@ -27,6 +31,7 @@ int main(int argc, char **argv)
 	struct settings settings = { .port = "7475", .ird = 16, .ord = 16 };
 	struct link link = { .events = NULL };
 	unsigned times = 1, count = 1000;
+	double seconds = 10;
 	int option;
 
 	/* Whatever hangs shall end. */
@@ -34,7 +39,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	fill((uint8_t *)private_data, sizeof(private_data), OUR_SEED);
 	fill((uint8_t *)expected, sizeof(expected), THEIR_SEED);
-	while ((option = getopt(argc, argv, "l:c:p:i:o:d:e:rt:n:")) != -1) {
+	while ((option = getopt(argc, argv, "l:c:p:i:o:d:e:rt:n:s:")) != -1) {
 		switch (option) {
 		case 'l':
 		case 'c':
@@ -67,21 +72,39 @@ int main(int argc, char **argv)
 		case 'n':
 			count = (unsigned)atoi(optarg);
 			break;
+		case 's':
+			seconds = atof(optarg);
+			break;
 		default:
 			return 2;
 		}
 	}
 	if (!settings.address || optind + 1 != argc || settings.private_len > 255 || settings.expected_len > 255)
 		fail("see the beginning of main.c for how this is called");
+	if (!strcmp(argv[optind], "long")) {
+		long_run(&link, &settings, times, seconds);
+		return 0;
+	}
+	if (!strcmp(argv[optind], "target")) {
+		alarm(0);
+		target(&settings);
+	}
+	if (!strcmp(argv[optind], "caller")) {
+		call(&settings);
+		return 0;
+	}
 	for (unsigned time = 0; time < times; time++) {
 		link.keeps_listening = time + 1 < times;
+		link.may_end = link.ended = false;
 		link_open(&link, &settings);
-		if (!strcmp(argv[optind], "serve"))
+		if (!strcmp(argv[optind], "serve")) {
 			serve(&link);
-		else if (!strcmp(argv[optind], "mix"))
-			mix(&link, count, time);
-		else
+		} else if (!strcmp(argv[optind], "mix")) {
+			mix(&link, &(struct mix_plan){ .count = count, .seed = time });
+			await_disconnect(&link);
+		} else {
 			run_case(&link, argv[optind]);
+		}
 		link_close(&link);
 	}
 	return 0;

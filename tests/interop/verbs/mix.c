@@ -20,6 +20,8 @@ enum {
 	ACK_COUNT = 64,
 	/* Number of completions that are no Read's. */
 	OTHER = SLOTS,
+	/* That of the last message. */
+	LAST,
 };
 
 struct slot {
@@ -33,7 +35,7 @@ struct mix {
 	struct slot slots[SLOTS];
 	uint32_t begun, finished, count, acks;
 	unsigned short random[3];
-	bool told_end, heard_end;
+	bool told_end, told, heard_end;
 };
 
 static void write_head(uint8_t *octets, uint8_t letter, uint32_t number, uint32_t len)
@@ -51,7 +53,8 @@ static void say(struct mix *mix, uint8_t letter, uint32_t number)
 	uint8_t *octets = link->scratch + ACKS + HEAD * (mix->acks++ % ACK_COUNT);
 
 	write_head(octets, letter, number, 0);
-	post(link, OTHER, IBV_WR_SEND, IBV_SEND_SIGNALED, octets, HEAD, link->scratch_mr->lkey, 0, 0);
+	post(link, letter == 'd' ? LAST : OTHER, IBV_WR_SEND, IBV_SEND_SIGNALED, octets, HEAD, link->scratch_mr->lkey,
+	     0, 0);
 }
 
 static uint32_t below(struct mix *mix, uint32_t limit)
@@ -74,7 +77,7 @@ static void send_data(struct link *link, uint8_t *head, uint8_t *data, uint32_t 
 	}, *bad;
 
 	if (ibv_post_send(link->id->qp, &wr, &bad))
-		fail("cannot post");
+		lost(link, "cannot post");
 }
 
 static void begin(struct mix *mix)
@@ -113,8 +116,18 @@ static bool take_work(struct mix *mix)
 
 	if (ibv_poll_cq(link->sends, 1, &wc) != 1)
 		return false;
-	if (wc.status != IBV_WC_SUCCESS)
-		fail("request: %s", ibv_wc_status_str(wc.status));
+	if (wc.status != IBV_WC_SUCCESS) {
+		/*
+		 * The other end may close once it has heard our last message. If siw has not yet taken note by then that
+		 * the message has left, it says that the Send has failed; what has come counts.
+		 */
+		if (!mix->told_end)
+			lost(link, ibv_wc_status_str(wc.status));
+		mix->told = true;
+		return true;
+	}
+	if (wc.wr_id == LAST)
+		mix->told = true;
 	if (wc.wr_id < SLOTS) {
 		struct slot *slot = &mix->slots[wc.wr_id];
 		check(link->scratch + wc.wr_id * SLOT, slot->at, slot->len, THEIR_SEED, "Read");
@@ -157,23 +170,33 @@ static void hear(struct mix *mix, const struct message *message)
 	say(mix, 'a', number);
 }
 
-void mix(struct link *link, uint32_t count, uint32_t seed)
+void mix(struct link *link, const struct mix_plan *plan)
 {
-	struct mix mix = { .link = link, .count = count, .random = { (unsigned short)seed, 7, 11 } };
+	struct mix mix = { .link = link, .count = plan->count, .random = { (unsigned short)plan->seed, 7, 11 } };
+	double until = plan->seconds > 0 ? now() + plan->seconds : 1e300;
 	struct message message;
 	unsigned idle = 0;
 
-	while (!mix.told_end || !mix.heard_end) {
+	/* What has not left yet would be lost if this end closed. */
+	while (!link->ended && (!mix.told || !mix.heard_end)) {
 		bool moved = take_work(&mix);
 		if (poll_message(link, &message)) {
 			hear(&mix, &message);
 			moved = true;
 		}
-		while (mix.begun < count && !mix.slots[mix.begun % SLOTS].busy) {
+		if (now() > until) {
+			if (plan->leaves)
+				return;
+			if (!plan->is_left && mix.count > mix.begun)
+				mix.count = mix.begun;
+			if (now() > until + PATIENCE)
+				fail("the connection should have ended");
+		}
+		while (!link->ended && mix.begun < mix.count && !mix.slots[mix.begun % SLOTS].busy) {
 			begin(&mix);
 			moved = true;
 		}
-		if (mix.finished == count && !mix.told_end) {
+		if (mix.finished == mix.count && !mix.told_end) {
 			mix.told_end = true;
 			say(&mix, 'd', 0);
 		}
@@ -184,8 +207,7 @@ void mix(struct link *link, uint32_t count, uint32_t seed)
 		if (++idle > 20)
 			usleep(200);
 		if (idle > PATIENCE * 4000)
-			fail("stalled: %u begun, %u finished of %u, heard the end: %d", mix.begun, mix.finished, count,
-			     mix.heard_end);
+			fail("stalled: %u begun, %u finished of %u, heard the end: %d", mix.begun, mix.finished,
+			     mix.count, mix.heard_end);
 	}
-	await_disconnect(link);
 }

@@ -97,6 +97,10 @@ static bool sink_holds(const struct link *link, uint32_t at, uint32_t len, uint3
 	return true;
 }
 
+/*
+ * When the other end closes, or is terminated, just after it has got an answer, siw may not yet have taken note that the
+ * answer has left, and then says that the Send has failed: that is no fault then.
+ */
 void serve(struct link *link)
 {
 	struct message message;
@@ -136,6 +140,7 @@ void serve(struct link *link)
 			answer(link, letter, true, RECEIVES);
 			break;
 		case 'f':
+			link->may_end = true;
 			answer(link, letter, true, 0);
 			await_disconnect(link);
 			printf("the other end has gone\n");
@@ -144,6 +149,7 @@ void serve(struct link *link)
 			burst(link, number(&message, 0), number(&message, 1));
 			break;
 		case 'q':
+			link->may_end = true;
 			answer(link, letter, true, 0);
 			await_disconnect(link);
 			return;

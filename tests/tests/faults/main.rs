@@ -3,11 +3,12 @@
 //! One end is our connection; the other is made by hand and, after a proper set-up, says what it must
 //! not say. What is wrong with segments is in `segments`, with messages that take some preparation in
 //! `messages`, with what RFC 7306 adds in `extensions`, with Terminates in `terminates`, with set-up in `startup`; what must be tolerated is
-//! in `tolerance`.
+//! in `tolerance`, and what Linux's siw does in `siw`.
 
 mod extensions;
 mod messages;
 mod segments;
+mod siw;
 mod startup;
 mod terminates;
 mod tolerance;

@@ -369,6 +369,22 @@ fn segmentation() -> Vec<Case> {
         )
         .on(RegionKind::Wide),
         Case::new(
+            "fpdu/cut-in-crc",
+            &["F30", "F31", "F18"],
+            "an FPDU of which two octets of the CRC come later",
+            &[Due::Works],
+            move |bench| {
+                let mut conn = bench.connected()?;
+                let wire = conn.framed(&wide(bench), Spoil::Nothing);
+                let (most, rest) = wire.split_at(wire.len() - 2);
+                conn.raw(most);
+                std::thread::sleep(Duration::from_millis(20));
+                conn.raw(rest);
+                Ok(placed(conn, bench))
+            },
+        )
+        .on(RegionKind::Wide),
+        Case::new(
             "fpdu/odd-cuts",
             &["F30", "F31", "F18"],
             "three FPDUs, cut in the middle of length and CRC",

@@ -108,6 +108,10 @@ impl Memory for Ram<'_> {
         self.arena().crc_work(crc, slot, range)
     }
 
+    fn copy_work(&mut self, slot: Slot, range: Range<u32>, out: &mut Vec<u8>) {
+        self.arena().copy_work(slot, range, out);
+    }
+
     fn source(&mut self, stag: Stag, to: u64, len: u32) -> Result<Source<usize>, AccessError> {
         uncounted(|| {
             self.theirs().read_goes_on(stag, to, len);

@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use uwarp::{
     Completion, Domain, End as Ending, Incoming, Listener, OperationKind, Options, Outgoing,
-    Region, RemoteRegion, Rights, SendFlags, Socket, Stag, Status, WaitError,
+    PostError, Region, RemoteRegion, Rights, SendFlags, Socket, Stag, Status, WaitError,
 };
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -28,6 +29,26 @@ pub(crate) fn listen(address: SocketAddr, options: &Options) -> Outcome<Listener
     println!("listening on {}", listener.local_addr());
     Ok(listener)
 }
+
+/// The connection is over: no message and no completion will come any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Over {
+    pub(crate) end: Ending,
+    /// What did not succeed first.
+    first: Option<Completion>,
+}
+
+impl Display for Over {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "over: {:?}", self.end)?;
+        match &self.first {
+            Some(first) => write!(f, ", {first:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Over {}
 
 /// A message that has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +76,9 @@ pub(crate) struct End {
     pub(crate) reposts: bool,
     messages: VecDeque<Message>,
     works: VecDeque<Completion>,
+    /// Requests and receives posted, and their completions that have come.
+    pub(crate) posted: u64,
+    completed: u64,
 }
 
 /// The number of work that is not a receive.
@@ -100,6 +124,8 @@ impl End {
             reposts: true,
             messages: VecDeque::new(),
             works: VecDeque::new(),
+            posted: receives.count as u64,
+            completed: 0,
         }
     }
 
@@ -116,6 +142,7 @@ impl End {
     pub(crate) fn send_with(&mut self, octets: &[u8], flags: SendFlags) -> Outcome<()> {
         let region = self.region(octets.to_vec(), Rights::empty())?;
         self.socket.post_send(WORK, &[region.slice(..)?], flags)?;
+        self.posted += 1;
         self.work().map(drop)
     }
 
@@ -167,16 +194,11 @@ impl End {
     pub(crate) fn step(&mut self) -> Outcome<()> {
         let done = match self.socket.wait(Some(PATIENCE)) {
             Ok(done) => done,
-            Err(error) => return Err(error.to_string().into()),
+            Err(error) => return Err(over(error, None)),
         };
+        self.completed += 1;
         if !done.is_success() {
-            // What comes last tells why.
-            let mut last = done;
-            while let Ok(next) = self.socket.wait(Some(PATIENCE)) {
-                last = next;
-            }
-            let end = self.socket.end();
-            return Err(format!("{done:?} ... {last:?}: {end:?}").into());
+            return Err(self.drain(Some(done)));
         }
         if done.kind != OperationKind::Receive {
             self.works.push_back(done);
@@ -195,12 +217,31 @@ impl End {
         }
         let list = [buffer(&self.inbox, self.receives, done.id as usize)?];
         // The peer may have closed meanwhile; then it has no more to say.
-        if let Err(error) = self.socket.post_recv(done.id, &list)
-            && !matches!(error, uwarp::PostError::Closed)
-        {
-            return Err(error.into());
+        match self.socket.post_recv(done.id, &list) {
+            Ok(()) => self.posted += 1,
+            Err(PostError::Closed) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// Takes all that comes until the connection is over, and gives that as an error.
+    pub(crate) fn drain(&mut self, first: Option<Completion>) -> Box<dyn Error + Send + Sync> {
+        loop {
+            match self.socket.wait(Some(PATIENCE)) {
+                Ok(_) => self.completed += 1,
+                Err(error) => return over(error, first),
+            }
+        }
+    }
+
+    /// Once it is over: whether each request and receive was completed, and once only. Only those are counted
+    /// that the methods here and the mix have posted.
+    pub(crate) fn all_completed(&self) -> Outcome<()> {
+        if self.posted == self.completed {
+            return Ok(());
+        }
+        Err(format!("{} posted, {} completed", self.posted, self.completed).into())
     }
 
     /// Waits until the peer has closed in order.
@@ -218,9 +259,31 @@ impl End {
         }
     }
 
+    /// Closes in order, if the peer does not do so within a second.
+    ///
+    /// When siw is told the end just after what it sent last, while it has not yet taken note that this has left,
+    /// the program at its end is told that the operation failed.
+    pub(crate) fn close_after_peer(&self) -> Outcome<()> {
+        loop {
+            match self.socket.wait(Some(Duration::from_secs(1))) {
+                Ok(_) => {}
+                Err(WaitError::Over(Ending::Graceful)) => return Ok(()),
+                Err(WaitError::TimedOut) => return self.close(),
+                Err(error) => return Err(error.to_string().into()),
+            }
+        }
+    }
+
     /// Closes in order.
     pub(crate) fn close(&self) -> Outcome<()> {
         Ok(self.socket.close()?)
+    }
+}
+
+fn over(error: WaitError, first: Option<Completion>) -> Box<dyn Error + Send + Sync> {
+    match error {
+        WaitError::Over(end) => Over { end, first }.into(),
+        error => error.to_string().into(),
     }
 }
 

@@ -5,6 +5,7 @@ mod cmatose;
 mod end;
 mod perftest;
 mod simple;
+mod stream;
 mod verbs;
 
 use std::net::SocketAddr;
@@ -64,6 +65,27 @@ enum Command {
         #[command(flatten)]
         options: perftest::Settings,
     },
+    /// The other end of rstream with -T v
+    Rstream {
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        options: stream::RstreamSettings,
+    },
+    /// The other end of riostream with -T v
+    Riostream {
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        options: stream::RstreamSettings,
+    },
+    /// rcopy's other end
+    Rcopy {
+        #[command(flatten)]
+        side: Side,
+        #[command(flatten)]
+        options: stream::RcopySettings,
+    },
     /// The other end of the verbs program beside this one
     Verbs {
         #[command(flatten)]
@@ -71,6 +93,8 @@ enum Command {
         #[command(flatten)]
         options: verbs::Settings,
     },
+    /// The other end of the verbs program's long run, in both roles at the same time
+    Long(verbs::LongSettings),
 }
 
 fn main() -> ExitCode {
@@ -78,7 +102,11 @@ fn main() -> ExitCode {
         Command::Simple { side } => simple::run(side.place()),
         Command::Cmatose { side, options } => cmatose::run(side.place(), &options),
         Command::Perftest { side, options } => perftest::run(side.place(), &options),
+        Command::Rstream { side, options } => stream::rstream(side.place(), &options),
+        Command::Riostream { side, options } => stream::riostream(side.place(), &options),
+        Command::Rcopy { side, options } => stream::rcopy(side.place(), &options),
         Command::Verbs { side, options } => verbs::run(side.place(), &options),
+        Command::Long(settings) => verbs::run_long(&settings),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -383,11 +383,6 @@ fn call(address: SocketAddr, settings: &Settings) -> Outcome<()> {
         }
         say(&ours)?;
     }
-    if settings.test == Test::WriteLat {
-        // There is no last word here. Whoever hears of the end before its last Write is complete complains, and we
-        // do not.
-        data.closed_by_peer()?;
-    }
-    data.close()?;
-    agreement.close()
+    data.close_after_peer()?;
+    agreement.close_after_peer()
 }

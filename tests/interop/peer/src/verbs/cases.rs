@@ -284,7 +284,12 @@ fn gathers(session: &mut Session) -> Outcome<()> {
 }
 
 /// The place of a request that must be refused.
-fn wrong_place(session: &Session, region: usize, at: u64, wrong_stag: bool) -> RemoteRegion {
+pub(super) fn wrong_place(
+    session: &Session,
+    region: usize,
+    at: u64,
+    wrong_stag: bool,
+) -> RemoteRegion {
     let RemoteRegion { stag, to, .. } = session.theirs[region];
     RemoteRegion {
         stag: Stag(stag.0 ^ if wrong_stag { 0x00a5_a500 } else { 0 }),

@@ -10,6 +10,8 @@
 //! 'm' (data follows), 'a' (acknowledged) or 'd' (no more operations), 3 octets, then the operation's number, its length,
 //! and 4 octets of 0.
 
+use std::time::{Duration, Instant};
+
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use uwarp::{OperationKind, Region, RemoteRegion, Rights, SendFlags, Socket};
@@ -30,8 +32,31 @@ const OTHER: u64 = u64::MAX;
 const SIW_SHORT: usize = 32;
 const PAGE: usize = 4096;
 
-struct Mix {
-    session: Session,
+/// How long a mix goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Operations of this end, unless the time is over before.
+    pub(super) count: u32,
+    /// Makes other operations.
+    pub(super) seed: u64,
+    /// `None` if only the operations count.
+    pub(super) time: Option<Duration>,
+    pub(super) after: After,
+}
+
+/// What happens when the time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Both ends begin nothing more, and finish what they have begun.
+    Finish,
+    /// This end leaves with all that is under way.
+    Leave,
+    /// The other end leaves, and this goes on until then.
+    BeLeft,
+}
+
+struct Mix<'a> {
+    session: &'a mut Session,
     /// What is written, read and sent from, a slot each.
     slots: Region,
     /// Announcements of each slot.
@@ -43,7 +68,7 @@ struct Mix {
     random: SmallRng,
     /// Operations begun, and finished.
     begun: u32,
-    finished: u32,
+    finished: &'a mut u32,
     count: u32,
     told_end: bool,
     heard_end: bool,
@@ -58,7 +83,14 @@ struct Busy {
     at: usize,
 }
 
-pub(super) fn run(session: Session, count: u32, seed: u64) -> Outcome<()> {
+/// Gives the number of operations that this end has finished.
+pub(super) fn run(session: &mut Session, plan: Plan) -> Outcome<u32> {
+    let mut finished = 0;
+    run_until_lost(session, plan, &mut finished).map(|()| finished)
+}
+
+/// The same; the number is right even if the connection ended meanwhile.
+pub(super) fn run_until_lost(session: &mut Session, plan: Plan, finished: &mut u32) -> Outcome<()> {
     let slots = session.end.region(vec![0; SLOTS * SLOT], Rights::empty())?;
     let heads = session.end.region(vec![0; SLOTS * HEAD], Rights::empty())?;
     let acks = session.end.region(vec![0; ACKS * HEAD], Rights::empty())?;
@@ -69,25 +101,33 @@ pub(super) fn run(session: Session, count: u32, seed: u64) -> Outcome<()> {
         acks,
         acked: 0,
         busy: [None; SLOTS],
-        random: SmallRng::seed_from_u64(seed),
+        random: SmallRng::seed_from_u64(plan.seed),
         begun: 0,
-        finished: 0,
-        count,
+        finished,
+        count: plan.count,
         told_end: false,
         heard_end: false,
     };
+    let until = plan.time.map(|time| Instant::now() + time);
     while !(mix.told_end && mix.heard_end) {
+        if until.is_some_and(|until| Instant::now() > until) {
+            match plan.after {
+                After::Finish => mix.count = mix.count.min(mix.begun),
+                After::Leave => return Ok(()),
+                After::BeLeft => {}
+            }
+        }
         while mix.begun < mix.count && mix.busy[mix.begun as usize % SLOTS].is_none() {
             mix.begin()?;
         }
-        if mix.finished == mix.count && !mix.told_end {
+        if *mix.finished == mix.count && !mix.told_end {
             mix.told_end = true;
             mix.say(b'd', 0)?;
         } else {
             mix.take()?;
         }
     }
-    mix.session.end.close()
+    Ok(())
 }
 
 fn head(letter: u8, number: u32, len: usize) -> [u8; HEAD] {
@@ -98,7 +138,7 @@ fn head(letter: u8, number: u32, len: usize) -> [u8; HEAD] {
     head
 }
 
-impl Mix {
+impl Mix<'_> {
     fn socket(&self) -> &Socket {
         &self.session.end.socket
     }
@@ -135,6 +175,7 @@ impl Mix {
             0 => {
                 self.slots.write_at(start as u64, &vec![0xee; len])?;
                 self.socket().post_read(index as u64, &[data], remote(at))?;
+                self.session.end.posted += 1;
                 return Ok(());
             }
             1 => b'm',
@@ -151,8 +192,10 @@ impl Mix {
         } else {
             self.socket()
                 .post_write(OTHER, &[data], remote(HALF + start))?;
+            self.session.end.posted += 1;
             self.socket().post_send(OTHER, &[head], flags)?;
         }
+        self.session.end.posted += 1;
         Ok(())
     }
 
@@ -174,7 +217,7 @@ impl Mix {
         let Busy { len, at, .. } = self.busy[index].take().ok_or("an idle slot was read")?;
         let mut octets = vec![0; len];
         self.slots.read_at((index * SLOT) as u64, &mut octets)?;
-        self.finished += 1;
+        *self.finished += 1;
         check(&octets, at, THEIR_SEED, "Read")
     }
 
@@ -193,7 +236,7 @@ impl Mix {
                 if busy.number != number {
                     return Err(format!("{number} was acknowledged instead of {busy:?}").into());
                 }
-                self.finished += 1;
+                *self.finished += 1;
                 return Ok(());
             }
             b'd' => {
@@ -217,8 +260,9 @@ impl Mix {
         self.acked += 1;
         self.acks.write_at(at as u64, &head(letter, number, 0))?;
         let list = [self.acks.slice(at..at + HEAD)?];
-        Ok(self
-            .socket()
-            .post_send(OTHER, &list, SendFlags::default())?)
+        self.socket()
+            .post_send(OTHER, &list, SendFlags::default())?;
+        self.session.end.posted += 1;
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The other end of the verbs program in `tests/interop/verbs/`, whose comments tell what the two say to each other.
 
 mod cases;
+mod long;
 mod mix;
 mod serve;
 
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use uwarp::{Domain, Error, Listener, Options, Region, RemoteRegion, Rights, RtrSet, Stag};
 
-use crate::end::{End, Outcome, Place, Receives, listen};
+pub(crate) use long::{Settings as LongSettings, run as run_long};
+
+use crate::end::{End, Outcome, PATIENCE, Place, Receives, listen};
 
 /// Octets of a half of the main region, and of each of the other regions.
 const HALF: usize = 1 << 20;
@@ -226,7 +229,17 @@ pub(crate) fn run(place: Place, settings: &Settings) -> Outcome<()> {
         };
         match settings.case.as_str() {
             "serve" => serve::serve(session)?,
-            "mix" => mix::run(session, settings.count, settings.seed + u64::from(time))?,
+            "mix" => {
+                let mut session = session;
+                let plan = mix::Plan {
+                    count: settings.count,
+                    seed: settings.seed + u64::from(time),
+                    time: None,
+                    after: mix::After::Finish,
+                };
+                mix::run(&mut session, plan)?;
+                session.end.close()?;
+            }
             name => cases::run(session, name)?,
         }
         // By then everything has its size.
@@ -265,7 +278,10 @@ fn open(
             let incoming = listener.ok_or("no listener")?.accept()?;
             settings.expect_private(incoming.private_data())?;
             if settings.reject {
-                incoming.reject(&settings.private_data(), None)?;
+                let mut stream = incoming.reject(&settings.private_data(), None)?;
+                // siw closes when it has read the Reply, and may overlook it if the FIN comes first.
+                stream.set_read_timeout(Some(PATIENCE))?;
+                std::io::copy(&mut stream, &mut std::io::sink())?;
                 return Ok(None);
             }
             End::accept(incoming, domain, &settings.private_data(), RECEIVES)?

@@ -1,0 +1,453 @@
+//! Octets out: write, send and their kin, and shutdown.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libc::{iovec, mmsghdr, msghdr, off64_t, sockaddr, socklen_t};
+
+use super::failed;
+use crate::border::{Step, Waiter, step};
+use crate::endpoint::{Endpoint, Progress};
+use crate::errno;
+use crate::real::real;
+use crate::table::{self, Kind};
+use crate::undecided::{self, Decision};
+
+/// Elements of one call, as the kernel's.
+const PARTS_MAX: usize = 1024;
+
+pub(crate) unsafe fn write(fd: c_int, from: *const c_void, len: usize) -> isize {
+    // SAFETY: the octets are the caller's.
+    match unsafe { one(fd, from, len, 0) } {
+        Some(result) => result,
+        // SAFETY: the arguments are the caller's.
+        None => unsafe { real::write(fd, from, len) },
+    }
+}
+
+pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize {
+    let elements = usize::try_from(count).unwrap_or(usize::MAX);
+    // SAFETY: the list is the caller's.
+    match unsafe { transmit(fd, parts, elements, 0) } {
+        Some(result) => result,
+        // SAFETY: the arguments are the caller's.
+        None => unsafe { real::writev(fd, parts, count) },
+    }
+}
+
+pub(crate) unsafe fn send(fd: c_int, from: *const c_void, len: usize, flags: c_int) -> isize {
+    // SAFETY: the octets are the caller's.
+    match unsafe { one(fd, from, len, flags) } {
+        Some(result) => result,
+        // SAFETY: the arguments are the caller's.
+        None => unsafe { real::send(fd, from, len, flags) },
+    }
+}
+
+pub(crate) unsafe fn sendto(
+    fd: c_int,
+    from: *const c_void,
+    len: usize,
+    flags: c_int,
+    address: *const sockaddr,
+    address_len: socklen_t,
+) -> isize {
+    // SAFETY: the octets are the caller's. A connected TCP socket does not look at the address.
+    match unsafe { one(fd, from, len, flags) } {
+        Some(result) => result,
+        // SAFETY: the arguments are the caller's.
+        None => unsafe { real::sendto(fd, from, len, flags, address, address_len) },
+    }
+}
+
+pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize {
+    if !table::has(fd) || message.is_null() {
+        // SAFETY: the arguments are the caller's.
+        return unsafe { real::sendmsg(fd, message, flags) };
+    }
+    // SAFETY: it is the caller's and not null.
+    let header = unsafe { &*message };
+    // SAFETY: the list is the caller's.
+    match unsafe { transmit(fd, header.msg_iov, header.msg_iovlen, flags) } {
+        Some(result) => result,
+        // SAFETY: the arguments are the caller's.
+        None => unsafe { real::sendmsg(fd, message, flags) },
+    }
+}
+
+pub(crate) unsafe fn sendmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+) -> c_int {
+    if !table::has(fd) || messages.is_null() {
+        // SAFETY: the arguments are the caller's.
+        return unsafe { real::sendmmsg(fd, messages, count, flags) };
+    }
+    let mut done = 0;
+    for index in 0..count as usize {
+        // SAFETY: the caller's list has so many elements.
+        let at = unsafe { messages.add(index) };
+        // SAFETY: as above.
+        let message = unsafe { &mut *at };
+        // SAFETY: the message is the caller's.
+        let sent = unsafe { sendmsg(fd, &message.msg_hdr, flags) };
+        let Ok(sent) = c_uint::try_from(sent) else {
+            break;
+        };
+        message.msg_len = sent;
+        done += 1;
+    }
+    if done == 0 && count > 0 { -1 } else { done }
+}
+
+/// What sendfile reads at once.
+const CHUNK: usize = 1 << 16;
+
+pub(crate) unsafe fn sendfile(to: c_int, from: c_int, offset: *mut off64_t, len: usize) -> isize {
+    if !table::has(to) {
+        // SAFETY: the arguments are the caller's.
+        return unsafe { real::sendfile64(to, from, offset, len) };
+    }
+    // SAFETY: it touches no memory.
+    let here = unsafe { libc::lseek64(from, 0, libc::SEEK_CUR) };
+    if here < 0 {
+        return failed(libc::EINVAL) as isize;
+    }
+    // SAFETY: it is null or the caller's.
+    let start = unsafe { offset.as_ref() }.copied().unwrap_or(here);
+    let mut octets = vec![0u8; CHUNK.min(len)];
+    let mut sent = 0;
+    let mut result = 0;
+    while sent < len {
+        let at = octets.as_mut_ptr().cast();
+        let wanted = octets.len().min(len - sent);
+        // SAFETY: there is room for as much.
+        let got = unsafe { libc::pread64(from, at, wanted, start + sent as off64_t) };
+        if got <= 0 {
+            result = got;
+            break;
+        }
+        // SAFETY: as many octets are there.
+        let put = unsafe { send(to, at, got.cast_unsigned(), 0) };
+        if put < 0 {
+            result = put;
+            break;
+        }
+        sent += put.cast_unsigned();
+        if put < got {
+            break;
+        }
+    }
+    let end = start + sent as off64_t;
+    // SAFETY: it is null or the caller's.
+    match unsafe { offset.as_mut() } {
+        Some(offset) => *offset = end,
+        None => {
+            let number = errno::get();
+            // SAFETY: it touches no memory.
+            unsafe { libc::lseek64(from, end, libc::SEEK_SET) };
+            errno::set(number);
+        }
+    }
+    if sent > 0 { sent.cast_signed() } else { result }
+}
+
+/// Refused for streams, as for descriptors that cannot be spliced; programs then copy.
+pub(crate) unsafe fn splice(
+    from: c_int,
+    from_offset: *mut off64_t,
+    to: c_int,
+    to_offset: *mut off64_t,
+    len: usize,
+    flags: c_uint,
+) -> isize {
+    for fd in [from, to] {
+        if let Step::Failed(number) = step(|| refuse_stream(fd)) {
+            return failed(number) as isize;
+        }
+    }
+    // SAFETY: the arguments are the caller's.
+    unsafe { real::splice(from, from_offset, to, to_offset, len, flags) }
+}
+
+fn refuse_stream(fd: c_int) -> Step {
+    if let Some(entry) = table::get(fd) {
+        if let Kind::Undecided(_) = &entry.kind
+            && !matches!(undecided::decide(fd, &entry), Ok(Decision::Decided))
+        {
+            return Step::Failed(libc::EINVAL);
+        }
+        if let Some(entry) = table::get(fd)
+            && let Kind::Stream(_) = &entry.kind
+        {
+            return Step::Failed(libc::EINVAL);
+        }
+    }
+    Step::Plain
+}
+
+pub(crate) unsafe fn shutdown(fd: c_int, how: c_int) -> c_int {
+    let mut waited: Option<Waiter> = None;
+    loop {
+        let result = step(|| {
+            if let Some(waiter) = waited {
+                waiter.done();
+            }
+            shut(fd, how)
+        });
+        match result {
+            Step::Done(_) => return 0,
+            Step::Failed(number) => return failed(number),
+            Step::WaitForRoom(milliseconds, waiter) => {
+                waited = Some(waiter);
+                if let Err(number) = wait(fd, libc::POLLOUT, milliseconds) {
+                    return failed(number);
+                }
+            }
+            // SAFETY: it touches no memory.
+            _ => return unsafe { real::shutdown(fd, how) },
+        }
+    }
+}
+
+fn shut(fd: c_int, how: c_int) -> Step {
+    let Some(entry) = table::get(fd) else {
+        return Step::Plain;
+    };
+    let Kind::Stream(endpoint) = &entry.kind else {
+        return Step::Plain;
+    };
+    let how = match how {
+        libc::SHUT_RD => Shutdown::Read,
+        libc::SHUT_WR => Shutdown::Write,
+        libc::SHUT_RDWR => Shutdown::Both,
+        _ => return Step::Failed(libc::EINVAL),
+    };
+    let stream = match (endpoint.progress(), endpoint.stream()) {
+        (Progress::Open, Some(stream)) => stream,
+        // TCP is connected; the set-up has its time.
+        (Progress::Pending, Some(_)) => {
+            return Step::WaitForRoom(-1, Waiter::watch(fd, endpoint));
+        }
+        _ => return Step::Failed(libc::ENOTCONN),
+    };
+    match stream.shutdown(how) {
+        Ok(()) => {
+            endpoint.has_read();
+            Step::Done(0)
+        }
+        Err(error) => Step::Failed(errno::of(&error)),
+    }
+}
+
+unsafe fn one(fd: c_int, from: *const c_void, len: usize, flags: c_int) -> Option<isize> {
+    if !table::has(fd) {
+        return None;
+    }
+    let part = iovec {
+        iov_base: from.cast_mut(),
+        iov_len: len,
+    };
+    // SAFETY: it is a list of one element, whose octets are the caller's.
+    unsafe { transmit(fd, &part, 1, flags) }
+}
+
+/// `None` when the number is none of ours.
+unsafe fn transmit(fd: c_int, parts: *const iovec, count: usize, flags: c_int) -> Option<isize> {
+    if !table::has(fd) {
+        return None;
+    }
+    let mut sent = 0;
+    let mut waited = None;
+    loop {
+        // SAFETY: the list is the caller's.
+        let number = match step(|| unsafe { put(fd, parts, count, flags, &mut sent, waited) }) {
+            Step::Plain if sent > 0 => return Some(sent.cast_signed()),
+            Step::Plain => return None,
+            Step::Done(all) => return Some(all.cast_signed()),
+            Step::Failed(number) => number,
+            Step::WaitForRoom(milliseconds, waiter) => {
+                waited = Some(waiter);
+                match wait(fd, libc::POLLOUT, milliseconds) {
+                    Ok(()) => continue,
+                    Err(number) => number,
+                }
+            }
+            Step::WaitForOctets(milliseconds, waiter) => {
+                waited = Some(waiter);
+                match wait(fd, libc::POLLIN, c_int::try_from(milliseconds).unwrap_or(0)) {
+                    // Time is up: the next step sees that itself.
+                    Ok(()) | Err(libc::EAGAIN) => continue,
+                    Err(number) => number,
+                }
+            }
+        };
+        if let Some(waiter) = waited {
+            step(|| {
+                waiter.done();
+                Step::Done(0)
+            });
+        }
+        if sent > 0 {
+            return Some(sent.cast_signed());
+        }
+        if number == libc::EPIPE && flags & libc::MSG_NOSIGNAL == 0 {
+            // SAFETY: it has no condition.
+            let own = unsafe { libc::pthread_self() };
+            // SAFETY: it is the calling thread.
+            unsafe { libc::pthread_kill(own, libc::SIGPIPE) };
+        }
+        errno::set(number);
+        return Some(-1);
+    }
+}
+
+/// Waits in the outermost frame; EAGAIN when time is up.
+fn wait(fd: c_int, events: i16, milliseconds: c_int) -> Result<(), c_int> {
+    let mut ask = libc::pollfd {
+        fd,
+        events,
+        revents: 0,
+    };
+    // SAFETY: it is one structure of this frame's.
+    match unsafe { real::poll(&mut ask, 1, milliseconds) } {
+        0 => Err(libc::EAGAIN),
+        answer if answer < 0 => Err(errno::get()),
+        _ => Ok(()),
+    }
+}
+
+/// One step of it. `sent` counts what earlier steps have put.
+unsafe fn put(
+    fd: c_int,
+    parts: *const iovec,
+    count: usize,
+    flags: c_int,
+    sent: &mut usize,
+    waited: Option<Waiter>,
+) -> Step {
+    if let Some(waiter) = waited {
+        waiter.done();
+    }
+    loop {
+        let Some(entry) = table::get(fd) else {
+            return Step::Plain;
+        };
+        match &entry.kind {
+            Kind::Marked => return Step::Plain,
+            Kind::Stream(endpoint) => {
+                // SAFETY: the list is the caller's.
+                return unsafe { put_to(fd, endpoint, parts, count, flags, sent) };
+            }
+            Kind::Undecided(since) => match undecided::decide(fd, &entry) {
+                Ok(Decision::Decided) => {}
+                Ok(_) => {
+                    // The program speaks before its peer has spoken. A Request may be on its way.
+                    let patience = undecided::patience(*since);
+                    if patience.is_zero() {
+                        undecided::settle_as_plain(fd, &entry);
+                    } else {
+                        let milliseconds = patience.as_millis() as usize + 1;
+                        return Step::WaitForOctets(milliseconds, Waiter::none());
+                    }
+                }
+                Err(error) => return Step::Failed(errno::of(&error)),
+            },
+        }
+    }
+}
+
+unsafe fn put_to(
+    fd: c_int,
+    endpoint: &Arc<Endpoint>,
+    parts: *const iovec,
+    count: usize,
+    flags: c_int,
+    sent: &mut usize,
+) -> Step {
+    if flags & libc::MSG_OOB != 0 {
+        return Step::Failed(libc::EOPNOTSUPP);
+    }
+    if count > PARTS_MAX {
+        return Step::Failed(libc::EINVAL);
+    }
+    // SAFETY: the list is the caller's.
+    let mut slices = unsafe { slices(parts, count) };
+    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+    let stream = match (endpoint.progress(), endpoint.stream()) {
+        (Progress::Open, Some(stream)) => stream,
+        (Progress::Failed(number), _) => {
+            let number = match endpoint.take_error() {
+                0 if number == libc::ENOTCONN => libc::EPIPE,
+                0 => number,
+                number => number,
+            };
+            return Step::Failed(number);
+        }
+        _ => return wait_for_room(fd, endpoint, flags, *sent),
+    };
+    if wanted == 0 {
+        return Step::Done(0);
+    }
+    let mut rest: &mut [IoSlice<'_>] = &mut slices;
+    IoSlice::advance_slices(&mut rest, *sent);
+    loop {
+        match stream.try_write(rest) {
+            Ok(put) => {
+                *sent += put;
+                if *sent == wanted {
+                    endpoint.has_written();
+                    return Step::Done(*sent);
+                }
+                IoSlice::advance_slices(&mut rest, put);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return wait_for_room(fd, endpoint, flags, *sent);
+            }
+            Err(error) => return Step::Failed(errno::of(&error)),
+        }
+    }
+}
+
+fn wait_for_room(fd: c_int, endpoint: &Arc<Endpoint>, flags: c_int, sent: usize) -> Step {
+    if flags & libc::MSG_DONTWAIT != 0 || endpoint.is_nonblocking() {
+        endpoint.has_no_room();
+        return if sent > 0 {
+            Step::Done(sent)
+        } else {
+            Step::Failed(libc::EAGAIN)
+        };
+    }
+    let patience = endpoint.send_timeout().map_or(-1, |time: Duration| {
+        c_int::try_from(time.as_millis())
+            .unwrap_or(c_int::MAX)
+            .max(1)
+    });
+    Step::WaitForRoom(patience, Waiter::watch(fd, endpoint))
+}
+
+/// The program's list as Rust knows it.
+unsafe fn slices<'a>(parts: *const iovec, count: usize) -> Vec<IoSlice<'a>> {
+    if parts.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's list has so many elements.
+    let parts = unsafe { std::slice::from_raw_parts(parts, count) };
+    parts
+        .iter()
+        .map(|part| {
+            let (at, len) = if part.iov_base.is_null() {
+                (std::ptr::NonNull::dangling().as_ptr(), 0)
+            } else {
+                (part.iov_base.cast::<u8>(), part.iov_len)
+            };
+            // SAFETY: the program lends the octets for as long as the call takes.
+            IoSlice::new(unsafe { std::slice::from_raw_parts(at, len) })
+        })
+        .collect()
+}

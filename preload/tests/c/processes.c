@@ -1,0 +1,451 @@
+/* Forks, other programs, and ends: one case for each argument. Run under the library. */
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <spawn.h>
+#include <sys/epoll.h>
+
+extern char **environ;
+
+static const char *self;
+
+/* A client in DDPMODE that sends "to" and wants "fro"; runs in a process of its own. */
+static pid_t client_process(int port) {
+    pid_t child = fork();
+    if (child != 0) {
+        return child;
+    }
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_port(client, port));
+    char in[8];
+    write_all(client, "to", 2);
+    IS(recv(client, in, 3, MSG_WAITALL), 3);
+    IS(memcmp(in, "fro", 3), 0);
+    IS(read(client, in, 1), 0);
+    IS(ddpmode(client), DDPMODE_STREAM);
+    _exit(0);
+}
+
+static void ended_well(pid_t child) {
+    int status;
+    IS(waitpid(child, &status, 0), child);
+    IS(status, 0);
+}
+
+static void serve(int server) {
+    char in[8];
+    IS(recv(server, in, 2, MSG_WAITALL), 2);
+    write_all(server, "fro", 3);
+    IS(ddpmode(server), DDPMODE_STREAM);
+}
+
+static int listener_and_client(int *port, pid_t *client) {
+    int listener = listen_at(NULL);
+    *port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    *client = client_process(*port);
+    return listener;
+}
+
+/* fork: accepted by the parent, served by the child. */
+static void child_serves(void) {
+    int port;
+    pid_t client;
+    int listener = listener_and_client(&port, &client);
+    for (int round = 0; round < 3; round++) {
+        int server = OK(accept(listener, NULL, NULL));
+        pid_t child = fork();
+        if (child == 0) {
+            serve(server);
+            exit(0);
+        }
+        close(server);
+        ended_well(client);
+        ended_well(child);
+        if (round < 2) {
+            client = client_process(port);
+        }
+    }
+}
+
+/* fork: the child does something else, the parent serves. */
+static void parent_serves(void) {
+    int port;
+    pid_t client;
+    int listener = listener_and_client(&port, &client);
+    int server = OK(accept(listener, NULL, NULL));
+    serve(server);
+    int ends[2];
+    OK(pipe(ends));
+    pid_t child = fork();
+    if (child == 0) {
+        /* What is in DDPMODE stays with the parent. */
+        char in[4];
+        IS(read(server, in, 1), 0);
+        FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
+        CHECK(ready(server, POLLIN) & POLLHUP);
+        close(server);
+        /* It has sockets of its own. */
+        int a, b;
+        pair(&a, &b);
+        exchange(a, b);
+        write_all(ends[1], "!", 1);
+        pause();
+    }
+    char in[1];
+    IS(read(ends[0], in, 1), 1);
+    /* The child lives, but holds nothing of the connection: its peer learns that it is closed. */
+    close(server);
+    ended_well(client);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+/* fork: both hold it while it is not decided; one serves, the other only closes. */
+static void both_hold(void) {
+    int port;
+    pid_t client;
+    int listener = listener_and_client(&port, &client);
+    int server = OK(accept(listener, NULL, NULL));
+    pid_t child = fork();
+    if (child == 0) {
+        usleep(200000);
+        close(server);
+        _exit(0);
+    }
+    serve(server);
+    close(server);
+    ended_well(client);
+    ended_well(child);
+}
+
+/* exec: undecided sockets are taken over by the next program, which has to know their port. */
+static void exec_undecided(void) {
+    int port;
+    pid_t client;
+    int listener = listener_and_client(&port, &client);
+    int server = OK(accept(listener, NULL, NULL));
+    pid_t child = fork();
+    if (child == 0) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", port);
+        OK(setenv("UWARP_LISTEN", text, 1));
+        OK(dup2(server, 77));
+        OK(execl(self, self, "serve_inherited", NULL));
+    }
+    close(server);
+    ended_well(client);
+    ended_well(child);
+}
+
+static void serve_inherited(void) { serve(77); }
+
+/* exec: a stream ends, whoever executes. */
+static void exec_stream(void) {
+    for (int how = 0; how < 3; how++) {
+        int a, b, ends[2];
+        pair(&a, &b);
+        OK(pipe(ends));
+        OK(dup2(b, 77));
+        close(b);
+        pid_t child;
+        char *arguments[] = {(char *)self, "inherited_stream", NULL};
+        if (how == 0) {
+            child = fork();
+            if (child == 0) {
+                OK(execv(self, arguments));
+            }
+        } else if (how == 1) {
+            child = vfork();
+            if (child == 0) {
+                /* What a child of vfork closes, its parent still has. */
+                close(a);
+                dup2(77, 78);
+                execv(self, arguments);
+                _exit(1);
+            }
+        } else {
+            posix_spawn_file_actions_t actions;
+            posix_spawn_file_actions_init(&actions);
+            posix_spawn_file_actions_addclose(&actions, a);
+            IS(posix_spawn(&child, self, &actions, NULL, arguments, environ), 0);
+        }
+        ended_well(child);
+        exchange(a, 77);
+        close(77);
+        char in[4];
+        IS(read(a, in, 1), 0);
+        close(a);
+        /* The program that executes another one itself ends. */
+        child = fork();
+        if (child == 0) {
+            pair(&a, &b);
+            OK(dup2(b, 77));
+            OK(execv(self, arguments));
+        }
+        ended_well(child);
+    }
+}
+
+static void inherited_stream(void) {
+    char in[4];
+    IS(read(77, in, 1), 0);
+    FAILS(send(77, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+
+/* Close-on-exec is kept. */
+static void cloexec(void) {
+    int a, b;
+    pair(&a, &b);
+    OK(dup3(b, 77, O_CLOEXEC));
+    OK(dup2(a, 79));
+    OK(fcntl(79, F_SETFD, FD_CLOEXEC));
+    pid_t child = fork();
+    if (child == 0) {
+        OK(execl(self, self, "nothing_inherited", NULL));
+    }
+    ended_well(child);
+}
+
+static void nothing_inherited(void) {
+    FAILS(fcntl(77, F_GETFD), EBADF);
+    FAILS(fcntl(79, F_GETFD), EBADF);
+    for (int fd = 1000; fd < 20000; fd++) {
+        FAILS(fcntl(fd, F_GETFD), EBADF);
+    }
+}
+
+/* The end of a process: what it has written arrives, however it ends on its own. */
+static void ends(void) {
+    enum { LEN = 100000 };
+    static char octets[LEN];
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 4; how++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+            set_ddpmode(client, DDPMODE_STREAM);
+            OK(connect_port(client, port));
+            write_all(client, octets, LEN);
+            if (how == 0) {
+                exit(0);
+            } else if (how == 1) {
+                _exit(0);
+            }
+            close(client);
+            if (how == 2) {
+                exit(0);
+            }
+            return;
+        }
+        int server = OK(accept(listener, NULL, NULL));
+        static char in[LEN];
+        size_t got = 0;
+        for (ssize_t done; (done = OK(read(server, in, LEN))) > 0;) {
+            got += done;
+        }
+        IS(got, LEN);
+        ended_well(child);
+        close(server);
+    }
+}
+
+/* Killed, at any time: the other end learns it. */
+static void killed(void) {
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int round = 0; round < 10; round++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+            set_ddpmode(client, DDPMODE_STREAM);
+            OK(connect_port(client, port));
+            for (char octets[1000] = {0};;) {
+                write(client, octets, sizeof octets);
+            }
+        }
+        int server = OK(accept(listener, NULL, NULL));
+        char in[5000];
+        usleep(round * 3000);
+        CHECK(round == 0 || read(server, in, sizeof in) > 0);
+        kill(child, SIGKILL);
+        ssize_t done;
+        while ((done = read(server, in, sizeof in)) > 0) {
+        }
+        CHECK(done == 0 || errno == ECONNRESET);
+        waitpid(child, NULL, 0);
+        close(server);
+    }
+}
+
+/* Killed while a child that it has forked lives on: the other end learns it nevertheless. */
+static void killed_with_child(void) {
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    int ends[2];
+    OK(pipe(ends));
+    pid_t parent = fork();
+    if (parent == 0) {
+        close(listener);
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        set_ddpmode(client, DDPMODE_STREAM);
+        OK(connect_port(client, port));
+        write_all(client, "x", 1);
+        char in[1];
+        IS(read(client, in, 1), 1);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(20);
+            child = getpid();
+            write_all(ends[1], &child, sizeof child);
+            for (;;) {
+                pause();
+            }
+        }
+        for (;;) {
+            pause();
+        }
+    }
+    int server = OK(accept(listener, NULL, NULL));
+    char in[1];
+    IS(read(server, in, 1), 1);
+    write_all(server, "y", 1);
+    struct timeval time = {10, 0};
+    OK(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
+    pid_t child;
+    IS(read(ends[0], &child, sizeof child), sizeof child);
+    kill(parent, SIGKILL);
+    waitpid(parent, NULL, 0);
+    ssize_t done = read(server, in, 1);
+    int number = errno;
+    kill(child, SIGKILL);
+    CHECK(done == 0 || (done < 0 && number == ECONNRESET));
+}
+
+/* The server that a case talks to, which knows nothing of MPA: answers a line, or ends when it is none. */
+static void *plain_server(void *argument) {
+    int listener = *(int *)argument;
+    for (;;) {
+        int server = accept(listener, NULL, NULL);
+        if (server < 0) {
+            return NULL;
+        }
+        char in[8] = {0};
+        if (recv(server, in, 3, MSG_WAITALL) == 3 && memcmp(in, "hi\n", 3) == 0) {
+            write_all(server, "yes", 3);
+        } else {
+            write_all(server, "400 what?", 9);
+        }
+        close(server);
+    }
+}
+
+/* A peer that does not speak MPA: connected again as plain TCP. Run with UWARP_FALLBACK=1. */
+static void falls_back(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    start(plain_server, &listener);
+    for (int round = 0; round < 3; round++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM | (round > 0 ? SOCK_NONBLOCK : 0), 0));
+        set_ddpmode(client, DDPMODE_STREAM);
+        int copy = OK(fcntl(client, F_DUPFD_CLOEXEC, 30));
+        if (round == 0) {
+            OK(connect_to(client, listener));
+        } else {
+            FAILS(connect_to(client, listener), EINPROGRESS);
+            struct epoll_event event = {EPOLLOUT | (round > 1 ? EPOLLET : 0), {.u64 = 7}}, told;
+            if (round == 1) {
+                wait_for(client, POLLOUT);
+            }
+            OK(epoll_ctl(set, EPOLL_CTL_ADD, copy, &event));
+            IS(epoll_wait(set, &told, 1, 5000), 1);
+            IS(told.data.u64, 7);
+            IS(told.events, EPOLLOUT);
+            IS(int_option(client, SOL_SOCKET, SO_ERROR), 0);
+            while (ddpmode(client) != DDPMODE_OFF) {
+                usleep(1000);
+            }
+            CHECK(fcntl(client, F_GETFL) & O_NONBLOCK);
+            OK(fcntl(client, F_SETFL, 0));
+        }
+        IS(ddpmode(client), DDPMODE_OFF);
+        CHECK(fcntl(copy, F_GETFD) & FD_CLOEXEC);
+        write_all(copy, "hi\n", 3);
+        char in[4];
+        IS(recv(client, in, 3, MSG_WAITALL), 3);
+        IS(memcmp(in, "yes", 3), 0);
+        close(client);
+        close(copy);
+    }
+}
+
+/* The same without it: the first use tells. */
+static void does_not_fall_back(void) {
+    int listener = listen_at(NULL);
+    start(plain_server, &listener);
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_to(client, listener));
+    char in[4];
+    IS(read(client, in, 1), -1);
+    CHECK(errno != EAGAIN && errno != EINTR);
+    client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    FAILS(connect_to(client, listener), EINPROGRESS);
+    wait_for(client, POLLOUT);
+    CHECK(int_option(client, SOL_SOCKET, SO_ERROR) != 0);
+    CHECK(connect_to(client, listener) == -1);
+}
+
+/* The server speaks first, to clients of both kinds. */
+static void server_first(void) {
+    int listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int kind = 0; kind < 2; kind++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        if (kind == 1) {
+            set_ddpmode(client, DDPMODE_STREAM);
+        }
+        OK(connect_to(client, listener));
+        int server = OK(accept(listener, NULL, NULL));
+        write_all(server, "hello", 5);
+        char in[8];
+        IS(recv(client, in, 5, MSG_WAITALL), 5);
+        IS(ddpmode(server), kind == 1 ? DDPMODE_STREAM : DDPMODE_OFF);
+        exchange(client, server);
+    }
+}
+
+int main(int count, char **arguments) {
+    static const struct entry {
+        const char *name;
+        void (*run)(void);
+    } cases[] = {
+        {"child_serves", child_serves},
+        {"parent_serves", parent_serves},
+        {"both_hold", both_hold},
+        {"exec_undecided", exec_undecided},
+        {"serve_inherited", serve_inherited},
+        {"exec_stream", exec_stream},
+        {"inherited_stream", inherited_stream},
+        {"cloexec", cloexec},
+        {"nothing_inherited", nothing_inherited},
+        {"ends", ends},
+        {"killed", killed},
+        {"killed_with_child", killed_with_child},
+        {"falls_back", falls_back},
+        {"does_not_fall_back", does_not_fall_back},
+        {"server_first", server_first},
+    };
+    begin();
+    self = arguments[0];
+    for (size_t i = 0; count > 1 && i < sizeof cases / sizeof *cases; i++) {
+        if (strcmp(arguments[1], cases[i].name) == 0) {
+            cases[i].run();
+            puts("done");
+            return 0;
+        }
+    }
+    return 2;
+}

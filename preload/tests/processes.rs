@@ -1,0 +1,74 @@
+//! Forks, other programs, and ends: the cases of `c/processes.c`.
+
+mod common;
+
+use std::sync::OnceLock;
+
+use common::Program;
+
+fn case(name: &str, variables: &[(&str, &str)]) {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| Program::compile("processes.c"))
+        .case(name, variables);
+}
+
+#[test]
+fn child_serves() {
+    case("child_serves", &[]);
+}
+
+#[test]
+fn parent_serves() {
+    case("parent_serves", &[]);
+}
+
+#[test]
+fn both_hold() {
+    case("both_hold", &[]);
+}
+
+#[test]
+fn exec_undecided() {
+    case("exec_undecided", &[]);
+}
+
+#[test]
+fn exec_stream() {
+    case("exec_stream", &[]);
+}
+
+#[test]
+fn cloexec() {
+    case("cloexec", &[]);
+}
+
+#[test]
+fn ends() {
+    case("ends", &[]);
+}
+
+#[test]
+fn killed() {
+    case("killed", &[]);
+}
+
+#[test]
+fn killed_with_child() {
+    case("killed_with_child", &[]);
+}
+
+#[test]
+fn falls_back() {
+    case("falls_back", &[("UWARP_FALLBACK", "1")]);
+}
+
+#[test]
+fn does_not_fall_back() {
+    case("does_not_fall_back", &[]);
+}
+
+#[test]
+fn server_first() {
+    case("server_first", &[]);
+}

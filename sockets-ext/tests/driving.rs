@@ -1,0 +1,291 @@
+//! Who drives a connection: callers that post, wait and poll, and the worker when they have gone.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{LIMIT, Node, contents, eventually, pair, pair_with, remote};
+use uwarp::{Completion, CompletionQueue, End, PostError, Rights, SendFlags, WaitError};
+
+/// More waits or polls than make a habit.
+const HABIT: u64 = 40;
+
+/// How a program gets its completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Wait,
+    Poll,
+}
+
+impl Way {
+    fn next(self, node: &Node) -> Completion {
+        if self == Self::Wait {
+            return node.next();
+        }
+        let mut next = None;
+        let polled = || {
+            next = node.socket.poll();
+            next.is_some()
+        };
+        // Without a rest, so that it becomes a habit.
+        let mut polled = polled;
+        while !polled() {
+            std::hint::spin_loop();
+        }
+        next.unwrap()
+    }
+}
+
+fn send(node: &Node, id: u64) {
+    let posted = node.socket.post_send(id, &[], SendFlags::default());
+    posted.unwrap();
+}
+
+/// Sends there and back, so often that both ends' callers are known to come back.
+fn get_used(client: &Node, server: &Node, way: Way) {
+    for id in 0..HABIT {
+        server.socket.post_recv(id, &[]).unwrap();
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 0..HABIT {
+                while way.next(server).id != id {}
+                send(server, 1000);
+            }
+        });
+        for id in 0..HABIT {
+            client.socket.post_recv(id, &[]).unwrap();
+            send(client, 1000);
+            while way.next(client).id != id {}
+        }
+    });
+    // What is left is the completions of Sends.
+    let drained = |node: &Node| while node.socket.poll().is_some() {};
+    drained(client);
+    drained(server);
+}
+
+#[test]
+fn a_caller_that_goes_away_is_missed_by_nobody() {
+    for way in [Way::Wait, Way::Poll] {
+        let (client, server) = pair();
+        get_used(&client, &server, way);
+        // The server's callers are gone; its memory is read and written all the same.
+        let target = server.shared(vec![7; 64], Rights::REMOTE_READ | Rights::REMOTE_WRITE);
+        let local = client.local(vec![0; 64]);
+        let list = [local.slice(..).unwrap()];
+        for id in 2000..2010 {
+            client.socket.post_read(id, &list, remote(&target)).unwrap();
+            while client.next().id != id {}
+        }
+        assert_eq!(contents(&local), [7; 64]);
+        client.socket.close().unwrap();
+        while server.socket.end().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(server.socket.end(), Some(End::Graceful));
+    }
+}
+
+#[test]
+fn requests_of_a_caller_that_goes_away_are_sent() {
+    for way in [Way::Wait, Way::Poll] {
+        let (client, server) = pair();
+        get_used(&client, &server, way);
+        let target = server.shared(vec![0; 80], Rights::REMOTE_WRITE);
+        let local = client.local((0..80).collect::<Vec<u8>>());
+        for at in 0..10 {
+            let part = [local.slice(at * 8..at * 8 + 8).unwrap()];
+            let place = remote(&target).slice(at as u32 * 8, 8).unwrap();
+            client.socket.post_write(at as u64, &part, place).unwrap();
+        }
+        // Nobody calls on either end.
+        eventually("the last Write", || contents(&target) == contents(&local));
+    }
+}
+
+#[test]
+fn one_thread_serves_two_sockets() {
+    let (client, server) = pair();
+    let (one, other) = pair();
+    for round in 0..200 {
+        for (near, far) in [(&client, &server), (&other, &one)] {
+            far.socket.post_recv(round, &[]).unwrap();
+            send(near, round);
+            far.done(round);
+            near.done(round);
+        }
+    }
+}
+
+#[test]
+fn memory_that_the_peer_writes_to_can_be_spun_on() {
+    let (client, server) = pair();
+    let (near, far) = (
+        client.shared(vec![0; 8], Rights::REMOTE_WRITE),
+        server.shared(vec![0; 8], Rights::REMOTE_WRITE),
+    );
+    let echo = |node: &Node, from: &uwarp::Region, to: uwarp::RemoteRegion, value: u64| {
+        let source = node.local(value.to_ne_bytes().to_vec());
+        let list = [source.slice(..).unwrap()];
+        node.socket.post_write(value, &list, to).unwrap();
+        // The peer may be one ahead.
+        let seen = || {
+            let now = u64::from_ne_bytes(contents(from).try_into().unwrap());
+            (now >= value).then(|| now - value)
+        };
+        let ahead = node.socket.spin_until(Some(LIMIT), seen).unwrap();
+        assert!(ahead <= 1);
+        node.done(value);
+    };
+    let (to_far, to_near) = (remote(&far), remote(&near));
+    thread::scope(|scope| {
+        scope.spawn(|| (1..200).for_each(|value| echo(&server, &far, to_near, value)));
+        (1..200).for_each(|value| echo(&client, &near, to_far, value));
+    });
+    let never = || None::<()>;
+    let (short, timed_out) = (Duration::from_millis(5), Err(WaitError::TimedOut));
+    assert_eq!(client.socket.spin_until(Some(short), never), timed_out);
+    server.socket.abort();
+    let over = Err(WaitError::Over(End::Lost));
+    assert_eq!(client.socket.spin_until(Some(LIMIT), never), over);
+}
+
+#[test]
+fn threads_that_post_and_threads_that_wait_share_a_socket() {
+    let total = 3_000;
+    let busy = Duration::from_micros(50);
+    for options in [None, Some(Duration::ZERO), Some(busy)] {
+        let chosen = |base: uwarp::Options| match options {
+            Some(time) => base.busy_poll(time),
+            None => base,
+        };
+        let (client, server) = pair_with(chosen, chosen);
+        let region = server.shared(vec![0; 8], Rights::REMOTE_WRITE);
+        let (local, target) = (client.local(vec![1; 8]), remote(&region));
+        thread::scope(|scope| {
+            for poster in 0..2 {
+                let (client, local) = (&client, &local);
+                scope.spawn(move || {
+                    for turn in 0..total {
+                        let list = [local.slice(..).unwrap()];
+                        let id = turn * 2 + poster;
+                        while client.socket.post_write(id, &list, target) == Err(PostError::Full) {
+                            thread::yield_now();
+                        }
+                    }
+                });
+            }
+            let waiters = [(); 2]
+                .map(|()| scope.spawn(|| (0..total).map(|_| client.next().id).collect::<Vec<_>>()));
+            let mut done: Vec<_> = waiters
+                .into_iter()
+                .flat_map(|waiter| waiter.join().unwrap())
+                .collect();
+            done.sort_unstable();
+            assert_eq!(done, (0..2 * total).collect::<Vec<_>>());
+        });
+        client.socket.close().unwrap();
+    }
+}
+
+#[test]
+fn threads_that_poll_one_full_queue_lose_nothing() {
+    // One of them may be in the midst of taking while the others empty the queue and it fills anew.
+    let (total, queue) = (20_000, CompletionQueue::new(3));
+    let (client, server) = pair_with(
+        |options| options.completion_queue(&queue),
+        |options| options,
+    );
+    let region = server.shared(vec![0; 8], Rights::REMOTE_WRITE);
+    let (local, target) = (client.local(vec![1; 8]), remote(&region));
+    let taken = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let pollers = [(); 3].map(|()| {
+            scope.spawn(|| {
+                let mut mine = Vec::new();
+                while taken.load(Ordering::Relaxed) < total {
+                    match queue.poll_one() {
+                        Some(completion) => {
+                            taken.fetch_add(1, Ordering::Relaxed);
+                            mine.push(completion.id);
+                        }
+                        None => thread::yield_now(),
+                    }
+                }
+                mine
+            })
+        });
+        for id in 0..total {
+            let list = [local.slice(..).unwrap()];
+            while client.socket.post_write(id, &list, target) == Err(PostError::Full) {
+                thread::yield_now();
+            }
+        }
+        let mut done: Vec<_> = (pollers.into_iter())
+            .flat_map(|poller| poller.join().unwrap())
+            .collect();
+        done.sort_unstable();
+        assert_eq!(done, (0..total).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn what_is_accepted_while_the_connection_ends_completes_once() {
+    let mut total = 0;
+    for round in 0..60 {
+        let (client, server) = pair();
+        total += thread::scope(|scope| {
+            let posters = [0, 1].map(|which| {
+                let socket = &client.socket;
+                scope.spawn(move || {
+                    let mut accepted = Vec::new();
+                    for id in (which..).step_by(2) {
+                        // Sends without a receive end the connection, too.
+                        let posted = match (which, round % 3) {
+                            (1, 0) => socket.post_send(id, &[], SendFlags::default()),
+                            _ => socket.post_recv(id, &[]),
+                        };
+                        match posted {
+                            Ok(()) => accepted.push(id),
+                            Err(PostError::Full) => thread::yield_now(),
+                            Err(_) => return accepted,
+                        }
+                    }
+                    accepted
+                })
+            });
+            // Not always at the same time.
+            (0..round * 10).for_each(|_| thread::yield_now());
+            match round % 3 {
+                0 => {}
+                1 => server.socket.abort(),
+                _ => client.socket.abort(),
+            }
+            let mut seen = Vec::new();
+            loop {
+                match client.socket.wait(Some(LIMIT)) {
+                    Ok(completion) => seen.push(completion.id),
+                    Err(WaitError::Over(_)) => break,
+                    Err(error) => panic!("{error:?} after {} completions", seen.len()),
+                }
+            }
+            let mut accepted: Vec<u64> = posters
+                .into_iter()
+                .flat_map(|poster| poster.join().unwrap())
+                .collect();
+            // What was posted by a call that had not returned when the end was told.
+            eventually("the last completions", || {
+                seen.extend(std::iter::from_fn(|| client.socket.poll()).map(|done| done.id));
+                seen.len() == accepted.len()
+            });
+            seen.sort_unstable();
+            accepted.sort_unstable();
+            assert_eq!(seen, accepted);
+            accepted.len()
+        });
+    }
+    assert!(total > 0);
+}

@@ -1,0 +1,41 @@
+# socat: serve in a child process, in the same process, one way and both ways.
+counted=socat
+slack=6
+head -c 20000000 /dev/urandom >"$work/file"
+digest=$(sha256sum <"$work/file")
+
+serve() {
+    $mode socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr,fork" EXEC:cat
+}
+
+warm() {
+    [[ $($client socat -t 20 - "TCP:127.0.0.1:$port" <"$work/file" | sha256sum) == "$digest" ]]
+}
+
+use() {
+    local until=$((SECONDS + seconds)) pids
+    while [[ $SECONDS -lt $until ]]; do
+        pids=()
+        for _ in 1 2 3; do
+            warm &
+            pids+=($!)
+        done
+        for pid in "${pids[@]}"; do
+            wait "$pid" || return 1
+        done
+    done
+}
+
+all_ways
+
+# In one process, to a file.
+port=$(free_port)
+client=as_client
+client_options=()
+as_server socat -u "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr" "CREATE:$work/copy" &
+server=$!
+wait_for_port "$port"
+as_client socat -u "OPEN:$work/file" "TCP:127.0.0.1:$port"
+wait "$server"
+server=
+[[ $(sha256sum <"$work/copy") == "$digest" ]] || fail "a file one way"
