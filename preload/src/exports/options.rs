@@ -173,6 +173,9 @@ fn mode(fd: c_int) -> c_int {
 }
 
 /// Writes an option's value as the kernel does: cut to the room, with its length.
+///
+/// # Safety
+/// `len` is null or valid, and `value` null or valid for as many octets as it says.
 unsafe fn give(number: c_int, value: *mut c_void, len: *mut socklen_t) -> Result<c_int, c_int> {
     if value.is_null() || len.is_null() {
         return Err(libc::EFAULT);

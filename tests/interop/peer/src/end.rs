@@ -40,7 +40,7 @@ pub(crate) struct Over {
 
 impl Display for Over {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "over: {:?}", self.end)?;
+        write!(f, "{}", WaitError::Over(self.end.clone()))?;
         match &self.first {
             Some(first) => write!(f, ", {first:?}"),
             None => Ok(()),
@@ -257,6 +257,11 @@ impl End {
                 Err(error) => return Err(error.to_string().into()),
             }
         }
+    }
+
+    /// Whether TCP has lost the connection.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.socket.end(), Some(Ending::Lost))
     }
 
     /// Closes in order, if the peer does not do so within a second.

@@ -18,6 +18,7 @@
 //! ib_send_bw's receiver tells by RDMA Writes of 4 octets, in the byte order of its machine, how many messages it has taken.
 
 use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,9 @@ const DEPTH: usize = 512;
 /// Octets over which perftest spreads small operations.
 const CYCLE: usize = 4096;
 const PLACE_LEN: usize = 56;
+const RESULT_LEN: usize = 8;
+/// Each octet of a Write.
+const WRITTEN: u8 = 0xa5;
 const AGREEMENT: Receives = Receives { count: 4, len: 64 };
 
 pub(crate) fn run(place: Place, settings: &Settings) -> Outcome<()> {
@@ -136,7 +140,7 @@ impl Measure {
         let Settings { size, count, .. } = self.settings;
         match self.settings.test {
             Test::WriteBw | Test::WriteBothBw => {
-                let source = data.region(vec![0xa5; size], Rights::empty())?;
+                let source = data.region(vec![WRITTEN; size], Rights::empty())?;
                 (0..count).try_for_each(|_| data.write(&source, remote))
             }
             Test::ReadBw | Test::ReadLat => {
@@ -168,6 +172,21 @@ impl Measure {
                 data.send(&vec![0xa5; size])?;
                 self.take(data)
             }),
+        }
+    }
+
+    /// Reads what the client has written last. The server closes when it is told on the other connection that this end
+    /// is done: by then all Writes must be there, or TCP would end this connection by a reset. ib_write_bw lends its
+    /// memory for Writes only, but siw does not look at that when it reads.
+    fn read_back(&self, data: &mut End, remote: RemoteRegion) -> Outcome<()> {
+        let mut octets = vec![0; self.settings.size];
+        let sink = data.region(octets.clone(), Rights::empty())?;
+        data.read(&sink, remote)?;
+        sink.read_at(0, &mut octets)?;
+        if octets.iter().all(|&octet| octet == WRITTEN) {
+            Ok(())
+        } else {
+            Err("what has been read back is not what was written".into())
         }
     }
 
@@ -282,9 +301,10 @@ fn serve(address: SocketAddr, settings: &Settings) -> Outcome<()> {
     let listener = listen(address, &measure.options())?;
     let mut agreement = End::accept(listener.accept()?, &measure.domain, b"", AGREEMENT)?;
     thread::scope(|scope| {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let (not_done, done) = mpsc::channel();
         let (measure, listener) = (&measure, &listener);
-        let measuring = scope.spawn(move || measure_for(measure, listener, &told));
+        let measuring = scope.spawn(move || measure_for(measure, listener, &told, not_done));
         let mut told_place = false;
         // Every message is answered by one of its kind, until the client has closed.
         while let Ok(message) = agreement.message() {
@@ -295,6 +315,12 @@ fn serve(address: SocketAddr, settings: &Settings) -> Outcome<()> {
                         tell.send(measure.remote(&message.octets)?)?;
                     }
                     measure.place()?.to_vec()
+                }
+                RESULT_LEN => {
+                    // The client closes when it has our results: they say that our part is done. Nothing is sent
+                    // here; it is over when the other end of the channel is dropped.
+                    let _: Result<(), _> = done.recv();
+                    message.octets
                 }
                 _ => message.octets,
             };
@@ -309,7 +335,8 @@ fn serve(address: SocketAddr, settings: &Settings) -> Outcome<()> {
 fn measure_for(
     measure: &Measure,
     listener: &Listener,
-    told: &std::sync::mpsc::Receiver<RemoteRegion>,
+    told: &Receiver<RemoteRegion>,
+    not_done: Sender<()>,
 ) -> Outcome<()> {
     let incoming = listener.accept_timeout(PATIENCE)?;
     let mut data = End::accept(incoming, &measure.domain, b"", measure.receives(true))?;
@@ -317,7 +344,13 @@ fn measure_for(
         .recv()
         .map_err(|_| "the client has not said where it is")?;
     measure.respond(&mut data, remote)?;
-    data.closed_by_peer()
+    drop(not_done);
+    match data.closed_by_peer() {
+        // ib_write_bw -b allows no Reads that would tell when it has all that was written. It closes when it is done
+        // with its own Writes, and if some of ours are on their way then, TCP ends the connection by a reset.
+        Err(_) if measure.settings.test == Test::WriteBothBw && data.is_lost() => Ok(()),
+        closed => closed,
+    }
 }
 
 /// The server listens anew for the second connection, and may take its time.
@@ -373,13 +406,17 @@ fn call(address: SocketAddr, settings: &Settings) -> Outcome<()> {
     for _ in 0..before {
         theirs = say(&ours)?;
     }
-    measure.initiate(&mut data, measure.remote(&theirs)?)?;
+    let remote = measure.remote(&theirs)?;
+    measure.initiate(&mut data, remote)?;
+    if matches!(settings.test, Test::WriteBw | Test::WriteBothBw) {
+        measure.read_back(&mut data, remote)?;
+    }
     for _ in 0..after {
         say(&ours)?;
     }
     if results > 0 {
         for _ in 0..results {
-            say(&[0; 8])?;
+            say(&[0; RESULT_LEN])?;
         }
         say(&ours)?;
     }
