@@ -145,6 +145,12 @@ impl Endpoint {
         self.outbound.has_output()
     }
 
+    /// Whether a Request of the peer's has not been answered in full.
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        self.outbound.responses_owed() > 0
+    }
+
     /// Whether everything posted is handed over, answered and answering.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -223,9 +223,20 @@ fn linger(link: &Arc<Link>) -> bool {
 }
 
 /// What came of driving a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Driving {
+    drove: Drove,
+    /// Octets have come or gone.
+    moved: bool,
+    /// Octets have gone, which the peer may answer.
+    sent: bool,
+}
+
+/// How far a connection was driven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Drove {
     /// Nothing: somebody else drives it, who has been called.
+    #[default]
     InVain,
     /// What there was to do has been done, or the worker has been told.
     All,
@@ -237,12 +248,20 @@ enum Drove {
 const CALLS_MAX: u32 = 8;
 
 /// Drives the connection for about a turn, however much the peer sends.
-fn drive(link: &Arc<Link>) -> Drove {
+fn drive(link: &Arc<Link>) -> Driving {
+    let mut driving = Driving::default();
+    driving.drove = drive_on(link, &mut driving);
+    driving
+}
+
+fn drive_on(link: &Arc<Link>, driving: &mut Driving) -> Drove {
     let mut owed = false;
     for _ in 0..CALLS_MAX {
         let Some(driven) = link.try_drive(|engine| engine.attend(link, Instant::now())) else {
             return Drove::InVain;
         };
+        driving.moved |= driven.result.moved;
+        driving.sent |= driven.result.sent;
         if driven.result.refused {
             if owed || driven.called {
                 link.schedule();
@@ -271,7 +290,7 @@ fn drive(link: &Arc<Link>) -> Drove {
 
 /// Drives the connection for a caller that goes then; `false` if somebody else drives it.
 fn drive_once(link: &Arc<Link>) -> bool {
-    match drive(link) {
+    match drive(link).drove {
         Drove::InVain => false,
         Drove::All => true,
         Drove::Some => {
@@ -311,7 +330,7 @@ impl Visit<'_> {
             end = end.min(deadline);
         }
         let look = link.habits.look(link.busy_poll);
-        let look_until = self.begun.checked_add(look).unwrap_or(end);
+        let mut look_until = self.begun.checked_add(look).unwrap_or(end);
         let mut looks = !look.is_zero();
         // If it is like the last time there is nothing yet, and input that has come shows when going to sleep.
         let taken = link.attendance.is_taken();
@@ -319,11 +338,12 @@ impl Visit<'_> {
         skip &= !link.has_sends();
         let (mut idle, mut slept, mut in_vain) = (false, false, 0);
         loop {
-            let mut more = false;
+            let (mut more, mut sent) = (false, false);
             if !skip {
-                let drove = drive(link);
-                more = drove == Drove::Some;
-                if drove == Drove::InVain {
+                let driving = drive(link);
+                more = driving.drove == Drove::Some;
+                sent = driving.sent;
+                if driving.drove == Drove::InVain {
                     in_vain += 1;
                     if slept {
                         // Whoever drives may wait for this very processor.
@@ -341,6 +361,9 @@ impl Visit<'_> {
                         link.habits.looked(false);
                     }
                     return Ok(Some(completion));
+                }
+                if driving.moved && looks && idle {
+                    link.habits.looked(false);
                 }
                 if link.is_closed() {
                     return Ok(None);
@@ -367,6 +390,13 @@ impl Visit<'_> {
             }
             if more {
                 continue;
+            }
+            if sent {
+                // The peer has been answered, without anything to tell the caller. It will say more before long, if it is
+                // like the last time.
+                let look = link.habits.look(link.busy_poll);
+                look_until = now.checked_add(look).unwrap_or(end);
+                looks = !look.is_zero();
             }
             if looks {
                 if now < look_until {

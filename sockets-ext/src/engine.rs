@@ -28,6 +28,10 @@ use memory::EngineMemory;
 /// Octets put into a batch before it is written.
 const BATCH_OCTETS: usize = 256 * 1024;
 
+/// Octets of the first batch that answers Reads; each one behind it is twice as long. The peer, which may have no more
+/// Requests under way, works on the first answers while the others are made.
+const ANSWER_OCTETS: usize = 16 * 1024;
+
 /// Octets that a caller takes upon itself to send along with its own request.
 const CARRY_OCTETS: usize = 64 * 1024;
 
@@ -57,6 +61,10 @@ pub(crate) struct Attended {
     pub(crate) worker: bool,
     /// Only the worker may drive it: nothing has been done.
     pub(crate) refused: bool,
+    /// Octets have come or gone.
+    pub(crate) moved: bool,
+    /// Octets have gone, which the peer may answer.
+    pub(crate) sent: bool,
 }
 
 /// What the options say about driving a connection.
@@ -105,6 +113,9 @@ pub(crate) struct Engine {
     policy: Policy,
     /// Writes since the segment size was last looked at.
     writes: u32,
+    /// Octets read and written in the last turn.
+    read: usize,
+    written: usize,
 }
 
 impl Engine {
@@ -140,6 +151,8 @@ impl Engine {
             announce: false,
             policy,
             writes: 0,
+            read: 0,
+            written: 0,
         }
     }
 
@@ -227,6 +240,8 @@ impl Engine {
                 || self.connection.deadline() != self.armed
                 || self.has_held(),
             refused: false,
+            moved: self.read + self.written > 0,
+            sent: self.written > 0,
         }
     }
 
@@ -252,14 +267,15 @@ impl Engine {
         self.readable |= link.attendance.is_taken();
         self.connection.timeout(now);
         self.take_posts(link);
-        let mut moved = 0;
+        (self.read, self.written) = (0, 0);
         loop {
             let read = self.read(link, now);
             // The peer may know of what has arrived as soon as something is written.
             link.set_stats(self.connection.stats());
             let wrote = self.write(link, now);
             self.report(link, now);
-            moved += read + wrote;
+            self.read += read;
+            self.written += wrote;
             if self.connection.is_over() {
                 self.take_posts(link);
                 self.report(link, now);
@@ -268,7 +284,7 @@ impl Engine {
             if read + wrote == 0 {
                 return Turn::Wait;
             }
-            if moved >= TURN_OCTETS {
+            if self.read + self.written >= TURN_OCTETS {
                 return Turn::Again;
             }
             self.take_posts(link);
@@ -493,6 +509,11 @@ impl Engine {
     /// somebody else; returns the octets written.
     fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
+        let mut budget = if self.connection.is_answering() {
+            ANSWER_OCTETS
+        } else {
+            BATCH_OCTETS
+        };
         loop {
             {
                 let mut memory = EngineMemory {
@@ -501,8 +522,9 @@ impl Engine {
                     works: &self.works,
                 };
                 self.connection
-                    .transmit(&mut self.batch, &mut memory, BATCH_OCTETS, now);
+                    .transmit(&mut self.batch, &mut memory, budget, now);
             }
+            budget = (2 * budget).min(BATCH_OCTETS);
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };

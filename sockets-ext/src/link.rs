@@ -249,12 +249,16 @@ impl Link {
     /// are queued, or at the worker's next tick; of others the worker makes them.
     pub(crate) fn set_out(self: &Arc<Self>, len: u32) {
         let idled = self.completions.idled();
-        let first = self.idled.load(Ordering::Relaxed) != idled;
-        if first {
+        let ticking = self.attendance.is_ticking();
+        let mut now = self.idled.load(Ordering::Relaxed) != idled;
+        if ticking && now && !self.completions.is_empty() {
+            // What the caller has not yet taken may lead to more requests.
+            now = false;
+        }
+        if now {
             self.idled.store(idled, Ordering::Relaxed);
         }
-        let ticking = self.attendance.is_ticking();
-        let now = first || ticking && self.posts.waiting(Queue::Sends) >= CARRY_QUEUED;
+        now |= ticking && self.posts.waiting(Queue::Sends) >= CARRY_QUEUED;
         let carried = match now && len <= CARRY_MAX {
             true => self.carry(),
             false => Carried::Left,

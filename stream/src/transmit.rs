@@ -80,6 +80,13 @@ impl Connection {
             })
     }
 
+    /// Whether the peer waits for answers to its Reads or atomic operations, of which the next goes out by the next calls of
+    /// [`transmit`](Self::transmit).
+    #[must_use]
+    pub fn is_answering(&self) -> bool {
+        (self.link.as_ref()).is_some_and(|link| link.endpoint.is_answering())
+    }
+
     /// The RTR frame goes before everything else (RFC 6581 s5, E01).
     fn transmit_rtr<M: Memory>(&mut self, batch: &mut Batch<M::Handle>, memory: &mut M) {
         let Some(link) = &mut self.link else { return };
