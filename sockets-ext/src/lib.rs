@@ -112,6 +112,8 @@ mod attend;
 #[cfg(not(loom))]
 mod batch;
 #[cfg(not(loom))]
+mod bell;
+#[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]
 mod connect;
@@ -154,6 +156,7 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::batch::Batch;
+    pub use crate::bell::{Attendant, Bell};
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
     pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;
