@@ -15,7 +15,7 @@ use uwarp_streams::{Readiness, StreamOptions, StreamSocket, Watch};
 use crate::process::{self, Count};
 use crate::signal::{Shown, Signal};
 use crate::sys::{self, Address};
-use crate::{config, connector, errno};
+use crate::{config, connector, errno, help};
 
 /// Which end sends the MPA Request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,7 @@ impl Endpoint {
             Role::Initiator => StreamSocket::initiate(socket, &options, watch),
             Role::Responder => StreamSocket::respond(socket, &options, watch),
         })?;
+        help::begin();
         let _ = self.stream.set(stream);
         self.changed(None);
         Ok(())
@@ -312,12 +313,14 @@ impl Endpoint {
 
     /// From now on the signal is right, until as many [`unwatch`](Self::unwatch) have been called.
     pub(crate) fn watch(&self) {
+        help::waits();
         self.watchers.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.signal.show(|| self.shown());
     }
 
     pub(crate) fn unwatch(&self) {
+        help::waited();
         let fewer = |watchers: usize| watchers.checked_sub(1);
         let _ = self
             .watchers
@@ -337,6 +340,7 @@ impl Endpoint {
     /// The program has taken octets.
     pub(crate) fn has_taken(&self) {
         self.in_vain.store(0, Ordering::Relaxed);
+        help::is_busy();
         self.has_read();
     }
 
@@ -365,6 +369,7 @@ impl Endpoint {
 
     /// The program has put octets, and there may be no room any more.
     pub(crate) fn has_written(&self) {
+        help::is_busy();
         if self.is_watched() {
             self.signal.show(|| self.shown());
         }

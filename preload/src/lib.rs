@@ -39,6 +39,7 @@ mod endpoint;
 mod errno;
 mod exports;
 mod fork;
+mod help;
 mod process;
 mod real;
 mod signal;
