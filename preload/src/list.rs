@@ -7,6 +7,8 @@ interpose! {
     // Setting up.
     connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::connect;
     __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::connect;
+    bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::bind;
+    listen(fd: c_int, backlog: c_int) -> c_int => setup::listen;
     accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => setup::accept;
     accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int => setup::accept4;
 
@@ -16,6 +18,8 @@ interpose! {
     getsockname(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => options::getsockname;
     getpeername(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => options::getpeername;
     ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => options::ioctl;
+
+    sockatmark(fd: c_int) -> c_int => options::sockatmark;
 
     // Octets in.
     read(fd: c_int, at: *mut c_void, len: usize) -> isize => receive::read;
