@@ -517,14 +517,10 @@ impl Engine {
         let mut budget = if self.connection.is_answering() {
             ANSWER_OCTETS
         } else {
-            BATCH_OCTETS
+            FIRST_BATCH_OCTETS
         };
         loop {
             {
-                let budget = match moved {
-                    0 => FIRST_BATCH_OCTETS,
-                    _ => BATCH_OCTETS,
-                };
                 let mut memory = EngineMemory {
                     domain: &self.domain,
                     peer: self.peer,
@@ -533,7 +529,10 @@ impl Engine {
                 self.connection
                     .transmit(&mut self.batch, &mut memory, budget, now);
             }
-            budget = (2 * budget).min(BATCH_OCTETS);
+            budget = match budget {
+                FIRST_BATCH_OCTETS.. => BATCH_OCTETS,
+                answers => 2 * answers,
+            };
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };
