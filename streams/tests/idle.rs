@@ -7,7 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use common::{pair, read, write_all};
-use uwarp_streams::StreamOptions;
+use uwarp_streams::{StreamOptions, Wants};
 
 const PAIRS: usize = 250;
 
@@ -35,8 +35,14 @@ fn an_idle_stream_costs_little() {
         }
         (client, server)
     };
-    // Whatever the first of them makes for all.
-    drop(exchange());
+    // Whatever the first of them makes for all, and the first wait that has to sleep.
+    let (client, server) = exchange();
+    assert!(
+        !client
+            .wait(Wants::READABLE, Some(Duration::from_millis(5)))
+            .unwrap()
+    );
+    drop((client, server));
     let settled = |count: usize| {
         let start = Instant::now();
         while entries("/proc/self/fd") > count {
