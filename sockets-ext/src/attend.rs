@@ -257,7 +257,7 @@ fn drive(link: &Arc<Link>) -> Driving {
 fn drive_on(link: &Arc<Link>, driving: &mut Driving) -> Drove {
     let mut owed = false;
     for _ in 0..CALLS_MAX {
-        let Some(driven) = link.try_drive(|engine| engine.attend(link, Instant::now())) else {
+        let Some(driven) = link.try_drive(|engine| engine.attend(link)) else {
             return Drove::InVain;
         };
         driving.moved |= driven.result.moved;
