@@ -326,7 +326,9 @@ impl Socket {
                 return Err(WaitError::Over(end));
             }
             // The clock is not looked at every time.
-            if round % SPINS == 0 && deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if round.is_multiple_of(SPINS)
+                && deadline.is_some_and(|deadline| deadline <= Instant::now())
+            {
                 return Err(WaitError::TimedOut);
             }
             crate::attend::spin(&self.link);
