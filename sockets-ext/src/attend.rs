@@ -36,8 +36,8 @@ const SHORT_WAITS: u32 = 8;
 const VAIN_POLLS: u32 = 8;
 
 /// How long a caller looks for itself if the options leave it open: longer than a peer on the same machine takes for an
-/// answer, and not much longer than being woken takes.
-const LOOK: Duration = Duration::from_micros(20);
+/// answer of some ten thousand octets, and a few times as long as being woken takes.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// After so many times in vain to drive, a caller that sleeps leaves the input to whoever drives, for this long.
 const DRIVES_IN_VAIN: u32 = 4;

@@ -30,7 +30,7 @@ const BATCH_OCTETS: usize = 256 * 1024;
 
 /// Octets of the first batch that answers Reads; each one behind it is twice as long. The peer, which may have no more
 /// Requests under way, works on the first answers while the others are made.
-const ANSWER_OCTETS: usize = 16 * 1024;
+const ANSWER_OCTETS: usize = 32 * 1024;
 
 /// Octets that a caller takes upon itself to send along with its own request.
 const CARRY_OCTETS: usize = 64 * 1024;
