@@ -1,5 +1,6 @@
 //! `uwarp bench`: RDMA next to plain TCP, in turns, between the same two processes, and next to other libraries.
 
+mod bytes;
 mod peer;
 mod plot;
 mod rdma;
@@ -21,6 +22,7 @@ pub(crate) use peer::run as peer;
 use crate::args::BenchArgs;
 use crate::error::Failure;
 use crate::report::say;
+use bytes::Bytes;
 use peer::Peer;
 use rdma::{Outcome, Rdma};
 use results::Results;
@@ -178,6 +180,11 @@ fn lead(
         Contestant::Crc => true,
         Contestant::NoCrc => false,
     };
+    if task.kind.is_bytes() {
+        let mut end = Bytes::connect(peer.bytes(crc), *task, crc)?;
+        end.lead(task.warm_up())?;
+        return metered(meter, task, || end.lead(task.count));
+    }
     let mut end = Rdma::connect(peer.rdma(crc), *task, crc)?;
     end.lead(task.warm_up())?;
     let measured = metered(meter, task, || end.lead(task.count))?;

@@ -9,6 +9,7 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::errno;
+use crate::fate::Waiter;
 
 thread_local! {
     /// How many of this thread's frames are this library's.
@@ -56,42 +57,8 @@ pub(crate) enum Step {
     WaitForOctets(usize, Waiter),
     /// It has to wait for room, for so many milliseconds at the most if they are not negative.
     WaitForRoom(c_int, Waiter),
-}
-
-/// Whose signal is watched for a call that waits; by address, so that nothing is to be dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiter {
-    fd: c_int,
-    endpoint: usize,
-}
-
-impl Waiter {
-    /// Of nobody's signal.
-    pub(crate) fn none() -> Self {
-        Self {
-            fd: -1,
-            endpoint: 0,
-        }
-    }
-
-    /// Watches the signal of `endpoint`, until [`done`](Self::done).
-    pub(crate) fn watch(fd: c_int, endpoint: &std::sync::Arc<crate::endpoint::Endpoint>) -> Self {
-        endpoint.watch();
-        Self {
-            fd,
-            endpoint: std::sync::Arc::as_ptr(endpoint).addr(),
-        }
-    }
-
-    /// Ends the watch, if the number still is that endpoint's.
-    pub(crate) fn done(self) {
-        if let Some(entry) = crate::table::get(self.fd)
-            && let crate::table::Kind::Stream(endpoint) = &entry.kind
-            && std::sync::Arc::as_ptr(endpoint).addr() == self.endpoint
-        {
-            endpoint.unwatch();
-        }
-    }
+    /// It has to look again in a moment.
+    Pause,
 }
 
 /// A guarded [`Step`]; a panic has failed.

@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use crate::convert;
 use crate::endpoint::{Endpoint, Role};
+use crate::fallback::Fallback;
 use crate::real::real;
-use crate::sys::{self, Address};
+use crate::sys;
 use crate::table::Entry;
 use crate::undecided;
 
@@ -23,6 +24,8 @@ enum Task {
     Begin,
     /// A new one, which takes the endpoint's place.
     Replace(Plain),
+    /// The endpoint's own, which has been accepted: its first octets tell, until then.
+    Decide(Instant),
 }
 
 /// A connection that has been accepted, has brought a part of a Request's key, and is plain TCP if it is still like
@@ -49,16 +52,64 @@ struct Job {
 impl Job {
     fn fd(&self) -> c_int {
         match &self.task {
-            Task::Begin => self.endpoint.with_tcp(|tcp| tcp).unwrap_or(-1),
+            Task::Begin | Task::Decide(_) => self.endpoint.with_tcp(|tcp| tcp).unwrap_or(-1),
             Task::Replace(plain) => plain.0,
+        }
+    }
+
+    /// What is waited for.
+    fn events(&self) -> i16 {
+        match &self.task {
+            Task::Decide(_) => libc::POLLIN,
+            Task::Begin | Task::Replace(_) => libc::POLLOUT,
+        }
+    }
+
+    fn until(&self) -> Option<Instant> {
+        match &self.task {
+            Task::Decide(until) => Some(*until),
+            Task::Begin | Task::Replace(_) => None,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut ask = libc::pollfd {
+            fd: self.fd(),
+            events: self.events(),
+            revents: 0,
+        };
+        if ask.fd < 0 {
+            return true;
+        }
+        let tells = sys::poll_now(&mut ask);
+        match &self.task {
+            Task::Decide(until) => {
+                *until <= Instant::now() || tells && undecided::tells_what_it_is(ask.fd)
+            }
+            Task::Begin | Task::Replace(_) => tells,
+        }
+    }
+
+    /// It is known what it is, or no more is waited for.
+    fn decide(self) {
+        let endpoint = self.endpoint;
+        let Some(tcp) = endpoint.with_tcp(|tcp| tcp) else {
+            return;
+        };
+        undecided::wait_for_no_key(tcp);
+        if undecided::is_request(tcp) {
+            endpoint.begin(Role::Responder);
+        } else if let Err(error) = convert::replace(&endpoint, tcp) {
+            endpoint.fail(crate::errno::of(&error));
         }
     }
 
     /// Called when TCP is connected, or never will be.
     fn finish(self, error: c_int) {
         match self.task {
-            _ if error != 0 => self.endpoint.fail(error),
+            Task::Begin | Task::Replace(_) if error != 0 => self.endpoint.fail(error),
             Task::Begin => self.endpoint.begin(Role::Initiator),
+            Task::Decide(_) => self.decide(),
             Task::Replace(plain) => {
                 if let Err(error) = convert::replace(&self.endpoint, plain.0) {
                     self.endpoint.fail(crate::errno::of(&error));
@@ -92,9 +143,17 @@ pub(crate) fn begin(endpoint: Arc<Endpoint>) {
     });
 }
 
-/// Connects to `address` as plain TCP, and puts that in the endpoint's place. Does not wait.
-pub(crate) fn fall_back(endpoint: Arc<Endpoint>, address: Address) {
-    match connect(&address) {
+/// Finds out what an accepted connection is, and makes a stream or a plain socket of it: then at the latest.
+pub(crate) fn decide(endpoint: Arc<Endpoint>, until: Instant) {
+    hand_over(Job {
+        endpoint,
+        task: Task::Decide(until),
+    });
+}
+
+/// Connects as plain TCP, and puts that in the endpoint's place. Does not wait.
+pub(crate) fn fall_back(endpoint: Arc<Endpoint>, fallback: &Fallback) {
+    match fallback.connect().map(Plain) {
         Ok(plain) => hand_over(Job {
             endpoint,
             task: Task::Replace(plain),
@@ -120,20 +179,6 @@ pub(crate) fn settle(entry: &Arc<Entry>, until: Instant) -> io::Result<()> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn connect(address: &Address) -> io::Result<Plain> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let family = c_int::from(address.storage.ss_family);
-    // SAFETY: it touches no memory.
-    let plain = Plain(sys::outcome(unsafe { libc::socket(family, kind, 0) })?);
-    let at = (&raw const address.storage).cast();
-    // SAFETY: the address is valid for its length.
-    match sys::outcome(unsafe { real::connect(plain.0, at, address.len) }) {
-        Ok(_) => Ok(plain),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(plain),
-        Err(error) => Err(error),
-    }
 }
 
 fn hand_over(job: Job) {
@@ -206,9 +251,11 @@ impl Connector {
             };
             let mut list = vec![ask(self.bell, libc::POLLIN)];
             let jobs = locked(&self.jobs);
-            list.extend(jobs.iter().map(|job| ask(job.fd(), libc::POLLOUT)));
+            list.extend(jobs.iter().map(|job| ask(job.fd(), job.events())));
+            let first = jobs.iter().filter_map(Job::until).min();
             drop(jobs);
-            let first = locked(&self.late).iter().map(|late| late.until).min();
+            let late = locked(&self.late).iter().map(|late| late.until).min();
+            let first = first.into_iter().chain(late).min();
             let time = first.map_or(-1, milliseconds_until);
             // SAFETY: the list is this frame's.
             unsafe { real::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, time) };
@@ -216,8 +263,14 @@ impl Connector {
             // SAFETY: the array is valid for its length.
             unsafe { real::read(self.bell, number.as_mut_ptr().cast(), number.len()) };
             for job in self.take_ready() {
-                // A socket without an error is a number of this process's no more: the program has given it up.
-                let error = sys::option(job.fd(), libc::SOL_SOCKET, libc::SO_ERROR);
+                // A socket without an error is a number of this process's no more: the program has given it up. What was
+                // accepted keeps its error for the program.
+                let error = match job.task {
+                    Task::Decide(_) => Ok(0),
+                    Task::Begin | Task::Replace(_) => {
+                        sys::option(job.fd(), libc::SOL_SOCKET, libc::SO_ERROR)
+                    }
+                };
                 job.finish(error.unwrap_or(libc::ECONNABORTED));
             }
             let now = Instant::now();
@@ -233,14 +286,6 @@ impl Connector {
 
     fn take_ready(&self) -> Vec<Job> {
         let mut jobs = locked(&self.jobs);
-        let is_ready = |job: &mut Job| {
-            let mut ask = libc::pollfd {
-                fd: job.fd(),
-                events: libc::POLLOUT,
-                revents: 0,
-            };
-            ask.fd < 0 || sys::poll_now(&mut ask)
-        };
-        jobs.extract_if(.., is_ready).collect()
+        jobs.extract_if(.., |job| job.is_ready()).collect()
     }
 }

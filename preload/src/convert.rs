@@ -8,10 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
+use crate::fallback::Fallback;
 use crate::process::{self, Count};
 use crate::real::real;
 use crate::signal::Signal;
-use crate::sys::{self, Address};
+use crate::sys;
 use crate::table::{self, Change, Entry, Kind, Registration};
 use crate::undecided;
 
@@ -24,7 +25,7 @@ use crate::undecided;
 pub(crate) fn convert(
     fd: c_int,
     expected: Option<&Arc<Entry>>,
-    fallback: Option<Address>,
+    fallback: Option<Fallback>,
 ) -> io::Result<Option<Arc<Endpoint>>> {
     let change = table::change();
     let found = table::get(fd);
@@ -52,8 +53,6 @@ pub(crate) fn convert(
     if let Ok(time) = time {
         let _ = sys::set_option(new, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &time);
     }
-    let endpoint = Arc::new(Endpoint::new(signal, tcp, nonblocking, fallback));
-    let kind = Kind::Stream(Arc::clone(&endpoint));
     let entry = match found {
         Some(entry) => entry,
         None => {
@@ -62,17 +61,26 @@ pub(crate) fn convert(
             table::get(fd).ok_or(io::ErrorKind::Other)?
         }
     };
+    for copy in sys::copies(fd) {
+        if !table::has(copy) {
+            change.share(&entry, copy);
+        }
+    }
+    let fate = Arc::clone(entry.fate());
+    let endpoint = Arc::new(Endpoint::new(signal, tcp, nonblocking, fallback, fate));
+    let kind = Kind::Stream(Arc::clone(&endpoint));
     if !matches!(entry.kind, Kind::Undecided(_)) {
         // Until now, or until it was marked, nobody has noted what is registered for it.
         note_registrations(&entry);
     }
-    exchange(&entry, new);
+    let moved = exchange(&entry, new);
     endpoint.renumber(fd);
     sys::close(new);
     for registration in entry.registrations() {
         endpoint.watch_for_good(registration.events & libc::EPOLLET as u32 != 0);
     }
     change.become_kind(&entry, kind);
+    register_again(&moved);
     Ok(Some(endpoint))
 }
 
@@ -84,13 +92,28 @@ pub(crate) fn replace(endpoint: &Arc<Endpoint>, plain: c_int) -> io::Result<()> 
         // The program has closed it meanwhile.
         return Ok(());
     };
-    if !endpoint.is_nonblocking() {
-        sys::fcntl(plain, libc::F_SETFL, 0)?;
+    sys::set_nonblocking(plain, endpoint.is_nonblocking())?;
+    if endpoint.is_read_shut() {
+        sys::shutdown(plain, libc::SHUT_RD);
     }
-    endpoint.show_the_last();
-    exchange(&entry, plain);
+    if endpoint.is_write_shut() {
+        sys::shutdown(plain, libc::SHUT_WR);
+    }
+    // Whoever waits for the signal is not told by the program's numbers any more.
+    let signal = entry.numbers().first().and_then(|&number| {
+        let watched = entry.fate().is_watched();
+        watched.then(|| sys::fcntl(number, libc::F_DUPFD_CLOEXEC, 0).ok())?
+    });
+    endpoint.renumber(-1);
+    let moved = exchange(&entry, plain);
+    entry.fate().become_plain();
     for number in entry.numbers() {
         remove(&change, number);
+    }
+    register_again(&moved);
+    if let Some(signal) = signal {
+        sys::shutdown(signal, libc::SHUT_RDWR);
+        sys::close(signal);
     }
     process::count(Count::Plain);
     Ok(())
@@ -126,8 +149,10 @@ fn note_registrations(entry: &Entry) {
     }
 }
 
-/// Lets all numbers of an entry refer to what `new` refers to, and moves what is registered for them.
-fn exchange(entry: &Entry, new: c_int) {
+/// Lets all numbers of an entry refer to what `new` refers to, and returns what was registered for them, for
+/// [`register_again`] when the table says what they are: whoever is woken by that has to find it settled.
+#[must_use]
+fn exchange(entry: &Entry, new: c_int) -> Vec<Registration> {
     // What epoll knows belongs to the object and not to the number: it has to be taken from the old one while the
     // number still leads there.
     let mut moved = Vec::new();
@@ -154,8 +179,13 @@ fn exchange(entry: &Entry, new: c_int) {
         // SAFETY: it touches no memory; the number is one of the program's that is to change.
         unsafe { real::dup3(new, number, flags) };
     }
+    moved
+}
+
+/// Registers it for what the numbers refer to now.
+fn register_again(moved: &[Registration]) {
     for registration in moved {
-        control(libc::EPOLL_CTL_ADD, &registration);
+        control(libc::EPOLL_CTL_ADD, registration);
     }
 }
 

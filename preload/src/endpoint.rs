@@ -2,20 +2,20 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::FromRawFd;
-use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use uwarp_streams::{Readiness, StreamOptions, StreamSocket, Watch};
 
+use crate::fallback::Fallback;
+use crate::fate::Fate;
 use crate::process::{self, Count};
 use crate::signal::{Shown, Signal};
 use crate::sys::{self, Address};
-use crate::{config, connector, errno};
+use crate::{config, connector, errno, help};
 
 /// Which end sends the MPA Request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub(crate) struct Endpoint {
     tcp: Mutex<Tcp>,
     /// The local address and the peer's, once connected.
     names: OnceLock<(Address, Address)>,
-    /// How many wait for the signal now. While nobody does and nothing is registered, it need not be right.
-    watchers: AtomicUsize,
+    /// What becomes of it, and how many wait for the signal now. While nobody does and nothing is registered, it need
+    /// not be right.
+    fate: Arc<Fate>,
     /// It is in some epoll set, and is kept right for good.
     registered: AtomicBool,
     /// Somebody waits for edges.
@@ -52,12 +53,20 @@ pub(crate) struct Endpoint {
     failure: AtomicI32,
     /// No connection came about.
     failed: AtomicBool,
+    /// The program knows that none came about.
+    failure_told: AtomicBool,
+    /// The program reads no more; what still comes stays where it is, as TCP has it.
+    read_shut: AtomicBool,
+    /// The program writes no more.
+    write_shut: AtomicBool,
+    /// The stream knows that, which it can when it is set up.
+    write_shut_told: AtomicBool,
     /// What the stream has told, to be told to the next read; 0 for nothing.
     kept: AtomicI32,
     /// A second connect has been told that the first has succeeded.
     told: AtomicBool,
-    /// Where to connect again as plain TCP, until that has begun or is not needed any more.
-    fallback: Mutex<Option<Address>>,
+    /// How to connect again as plain TCP, until that has begun or is not needed any more.
+    fallback: Mutex<Option<Fallback>>,
     /// It is the responder.
     accepted: AtomicBool,
     /// It is in the report.
@@ -92,7 +101,8 @@ impl Endpoint {
         signal: Signal,
         tcp: c_int,
         nonblocking: bool,
-        fallback: Option<Address>,
+        fallback: Option<Fallback>,
+        fate: Arc<Fate>,
     ) -> Self {
         let timeout = sys::option::<libc::timeval>(tcp, libc::SOL_SOCKET, libc::SO_SNDTIMEO);
         Self {
@@ -104,7 +114,7 @@ impl Endpoint {
                 given: false,
             }),
             names: OnceLock::new(),
-            watchers: AtomicUsize::new(0),
+            fate,
             registered: AtomicBool::new(false),
             edges: AtomicBool::new(false),
             shown_arrivals: AtomicU32::new(0),
@@ -113,6 +123,10 @@ impl Endpoint {
             send_timeout: AtomicU64::new(timeout.map_or(0, |time| microseconds(&time))),
             failure: AtomicI32::new(0),
             failed: AtomicBool::new(false),
+            failure_told: AtomicBool::new(false),
+            read_shut: AtomicBool::new(false),
+            write_shut: AtomicBool::new(false),
+            write_shut_told: AtomicBool::new(false),
             kept: AtomicI32::new(0),
             told: AtomicBool::new(false),
             fallback: Mutex::new(fallback),
@@ -149,6 +163,7 @@ impl Endpoint {
             Role::Initiator => StreamSocket::initiate(socket, &options, watch),
             Role::Responder => StreamSocket::respond(socket, &options, watch),
         })?;
+        help::begin();
         let _ = self.stream.set(stream);
         self.changed(None);
         Ok(())
@@ -206,7 +221,7 @@ impl Endpoint {
                 .is_some()
     }
 
-    /// The error that SO_ERROR tells, once.
+    /// The error that has not been told yet.
     pub(crate) fn take_error(&self) -> c_int {
         if self.failed.load(Ordering::Acquire) {
             return self.failure.swap(0, Ordering::Relaxed);
@@ -218,6 +233,24 @@ impl Endpoint {
                 .get()
                 .and_then(|stream| stream.take_error())
                 .unwrap_or(0),
+        }
+    }
+
+    /// Why no connection came about, of what [`progress`](Self::progress) tells; once, `None` after it.
+    pub(crate) fn failure(&self, number: c_int) -> Option<c_int> {
+        let told = self.failure_told.swap(true, Ordering::Relaxed);
+        match self.take_error() {
+            0 if told => None,
+            0 => Some(number),
+            number => Some(number),
+        }
+    }
+
+    /// The error that SO_ERROR tells, once, of a connection that may not have come about.
+    pub(crate) fn socket_error(&self) -> c_int {
+        match self.progress() {
+            Progress::Failed(number) => self.failure(number).unwrap_or(0),
+            _ => self.take_error(),
         }
     }
 
@@ -241,7 +274,10 @@ impl Endpoint {
             return Shown::default();
         }
         match self.progress() {
-            Progress::Pending => Shown::default(),
+            Progress::Pending => Shown {
+                readable: self.is_read_shut(),
+                ..Shown::default()
+            },
             Progress::Failed(_) => Shown {
                 readable: true,
                 writable: true,
@@ -250,11 +286,12 @@ impl Endpoint {
             },
             Progress::Open => self.stream.get().map_or_else(Shown::default, |stream| {
                 let now = stream.readiness();
+                let read_closed = now.read_closed || self.is_read_shut();
                 Shown {
-                    readable: now.readable,
+                    readable: now.readable || self.is_read_shut(),
                     writable: now.writable,
-                    read_closed: now.read_closed,
-                    hung_up: now.hung_up,
+                    read_closed,
+                    hung_up: now.hung_up || read_closed && self.is_write_shut(),
                 }
             }),
         }
@@ -284,13 +321,14 @@ impl Endpoint {
             && (now.error.is_some() || now.hung_up)
         {
             let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(address) = fallback.take() {
+            if let Some(plain) = fallback.take() {
                 self.falling_back.store(true, Ordering::Relaxed);
                 drop(fallback);
-                connector::fall_back(Arc::clone(self), address);
+                connector::fall_back(Arc::clone(self), &plain);
                 return;
             }
         }
+        self.tell_of_shutdown();
         // With `watch`: either this sees the watcher, or that sees what has changed.
         fence(Ordering::SeqCst);
         if !self.is_watched() {
@@ -307,21 +345,67 @@ impl Endpoint {
     }
 
     fn is_watched(&self) -> bool {
-        self.registered.load(Ordering::Relaxed) || self.watchers.load(Ordering::Relaxed) > 0
+        self.registered.load(Ordering::Relaxed) || self.fate.is_watched()
     }
 
     /// From now on the signal is right, until as many [`unwatch`](Self::unwatch) have been called.
     pub(crate) fn watch(&self) {
-        self.watchers.fetch_add(1, Ordering::Relaxed);
+        help::waits();
+        self.fate.add_watcher();
         fence(Ordering::SeqCst);
         self.signal.show(|| self.shown());
     }
 
     pub(crate) fn unwatch(&self) {
-        let fewer = |watchers: usize| watchers.checked_sub(1);
-        let _ = self
-            .watchers
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        help::waited();
+        self.fate.remove_watcher();
+    }
+
+    /// What becomes of it.
+    pub(crate) fn fate(&self) -> &Arc<Fate> {
+        &self.fate
+    }
+
+    pub(crate) fn is_read_shut(&self) -> bool {
+        self.read_shut.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_write_shut(&self) -> bool {
+        self.write_shut.load(Ordering::Relaxed)
+    }
+
+    /// Ends one direction or both. While the connection is being set up the peer is told later.
+    pub(crate) fn shut_down(&self, how: Shutdown) {
+        if matches!(how, Shutdown::Read | Shutdown::Both) {
+            self.read_shut.store(true, Ordering::Relaxed);
+        }
+        if matches!(how, Shutdown::Write | Shutdown::Both) {
+            self.write_shut.store(true, Ordering::SeqCst);
+            self.tell_of_shutdown();
+        }
+        if self.is_watched() {
+            self.signal.show(|| self.shown());
+        }
+    }
+
+    /// Tells the stream, when it is set up, that the program writes no more.
+    fn tell_of_shutdown(&self) {
+        if self.write_shut.load(Ordering::SeqCst)
+            && let Some(stream) = self.stream.get()
+            && stream.readiness().established
+            && !self.write_shut_told.swap(true, Ordering::SeqCst)
+        {
+            // It fails on a connection that has ended, which needs no word.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Notes an option that the program has set, for a plain connection that may follow.
+    pub(crate) fn has_set(&self, level: c_int, name: c_int, value: &[u8]) {
+        let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fallback) = fallback.as_mut() {
+            fallback.has_set(level, name, value);
+        }
     }
 
     /// From now on the signal is right for good.
@@ -337,6 +421,7 @@ impl Endpoint {
     /// The program has taken octets.
     pub(crate) fn has_taken(&self) {
         self.in_vain.store(0, Ordering::Relaxed);
+        help::is_busy();
         self.has_read();
     }
 
@@ -365,6 +450,7 @@ impl Endpoint {
 
     /// The program has put octets, and there may be no room any more.
     pub(crate) fn has_written(&self) {
+        help::is_busy();
         if self.is_watched() {
             self.signal.show(|| self.shown());
         }
@@ -387,12 +473,18 @@ impl Endpoint {
         self.signal.renumber(fd);
     }
 
-    /// Wakes everybody who waits for room, and shows nothing after it.
-    pub(crate) fn show_the_last(&self) {
-        self.signal.show_the_last(Shown {
-            writable: true,
-            ..Shown::default()
-        });
+    /// It has no number any more. Whoever waits for it is woken, as he would wait for ever.
+    pub(crate) fn leave(&self) {
+        if self.fate.is_watched() && !self.fate.is_plain() && !process::is_ending() {
+            self.signal.show_the_last(Shown {
+                readable: true,
+                writable: true,
+                read_closed: true,
+                hung_up: true,
+            });
+        } else {
+            self.signal.renumber(-1);
+        }
     }
 
     pub(crate) fn is_nonblocking(&self) -> bool {

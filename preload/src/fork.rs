@@ -17,7 +17,7 @@ use crate::real::real;
 use crate::signal;
 use crate::sys;
 use crate::table::{self, Kind};
-use crate::{config, connector, process};
+use crate::{config, connector, help, process};
 
 /// Says what is to be done around forks.
 pub(crate) fn prepare() {
@@ -40,6 +40,7 @@ extern "C" fn in_child() {
     connector::forked();
     signal::forked();
     process::forked();
+    help::forked();
     sys::forked();
     let entries = table::forked();
     let change = table::change();

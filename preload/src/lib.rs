@@ -12,7 +12,8 @@
 //! | no panic crosses the border, and nothing waits but in the outermost frame | `border` |
 //! | which numbers are ours | `table` |
 //! | one connection: its stream and its signal | `endpoint`, `signal` |
-//! | from plain TCP to DDPMODE and back | `convert` |
+//! | from plain TCP to DDPMODE and back | `convert`, `fallback` |
+//! | what calls that wait find when they go on | `fate` |
 //! | accepted, and not yet known what it is | `undecided` |
 //! | connections that a program begins without waiting | `connector` |
 //! | fork, exec, the beginning and the end | `fork`, `process` |
@@ -38,7 +39,10 @@ mod convert;
 mod endpoint;
 mod errno;
 mod exports;
+mod fallback;
+mod fate;
 mod fork;
+mod help;
 mod process;
 mod real;
 mod signal;

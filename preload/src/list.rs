@@ -7,6 +7,8 @@ interpose! {
     // Setting up.
     connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::connect;
     __connect(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::connect;
+    bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int => setup::bind;
+    listen(fd: c_int, backlog: c_int) -> c_int => setup::listen;
     accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => setup::accept;
     accept4(fd: c_int, address: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int => setup::accept4;
 
@@ -16,6 +18,8 @@ interpose! {
     getsockname(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => options::getsockname;
     getpeername(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int => options::getpeername;
     ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int => options::ioctl;
+
+    sockatmark(fd: c_int) -> c_int => options::sockatmark;
 
     // Octets in.
     read(fd: c_int, at: *mut c_void, len: usize) -> isize => receive::read;
@@ -57,7 +61,7 @@ interpose! {
     fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int => numbers::fcntl;
     __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int => numbers::fcntl;
 
-    // Waiting. epoll_wait and its kin are the kernel's.
+    // Waiting. epoll_pwait2 is the kernel's.
     poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => waiting::poll;
     __poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => waiting::poll;
     __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, room: usize) -> c_int => waiting::poll_chk;
@@ -66,6 +70,8 @@ interpose! {
     select(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => waiting::select;
     __select(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => waiting::select;
     pselect(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => waiting::pselect;
+    epoll_wait(set: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int => help::epoll_wait;
+    epoll_pwait(set: c_int, events: *mut epoll_event, room: c_int, timeout: c_int, mask: *const sigset_t) -> c_int => help::epoll_pwait;
     epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int => waiting::epoll_ctl;
 
     // This library's own descriptors, which are kept out of the program's way.

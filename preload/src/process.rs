@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::table::{self, Kind};
@@ -47,6 +47,7 @@ pub(crate) fn count(what: Count) {
 
 /// A forked child has none yet.
 pub(crate) fn forked() {
+    ENDING.store(false, Ordering::Relaxed);
     for count in &COUNTS {
         count.store(0, Ordering::Relaxed);
     }
@@ -73,11 +74,19 @@ fn report() {
     }
 }
 
+/// The process ends, and its other threads shall not see it give its connections up.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_ending() -> bool {
+    ENDING.load(Ordering::Relaxed)
+}
+
 /// The kernel sends what a process has written when it has ended; this does it before. The wait is bounded.
 pub(crate) extern "C" fn end() {
     if table::is_borrowed() {
         return;
     }
+    ENDING.store(true, Ordering::Relaxed);
     for fd in table::present(0, sys::NUMBERS - 1) {
         let removed = table::change().remove(fd);
         if let Some((entry, true)) = removed

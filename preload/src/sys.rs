@@ -77,6 +77,25 @@ static ACCEPTED: Numbers = Numbers::new();
 /// Numbers by which something has been registered with epoll. What they are now is to be seen.
 static EPOLLS: Numbers = Numbers::new();
 
+/// Numbers that share what they refer to with another one, made by dup while nobody knew what would become of it.
+static COPIED: Numbers = Numbers::new();
+
+/// The program's other numbers for what `fd` refers to.
+pub(crate) fn copies(fd: c_int) -> Vec<c_int> {
+    if !COPIED.has(fd) {
+        return Vec::new();
+    }
+    // A socket has a number of its own in the file system.
+    let identity = |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok();
+    let Some(own) = identity(fd) else {
+        return Vec::new();
+    };
+    COPIED
+        .members(0, NUMBERS - 1)
+        .filter(|&other| other != fd && identity(other).as_ref() == Some(&own))
+        .collect()
+}
+
 /// Notes that something has been registered with the epoll descriptor.
 pub(crate) fn note_epoll(fd: c_int) {
     if !EPOLLS.has(fd) && !is_hidden(fd) {
@@ -135,17 +154,20 @@ pub(crate) fn note_accepted(fd: c_int) {
 pub(crate) fn note_closed(fd: c_int) {
     ACCEPTED.remove(fd);
     EPOLLS.remove(fd);
+    COPIED.remove(fd);
 }
 
 /// Notes that all numbers from `first` to `last` are closed, but for what is hidden.
 pub(crate) fn note_closed_range(first: usize, last: usize) {
-    for noted in [&ACCEPTED, &EPOLLS] {
+    for noted in [&ACCEPTED, &EPOLLS, &COPIED] {
         noted.members(first, last).for_each(|fd| noted.remove(fd));
     }
 }
 
 /// Notes that a number refers to what another one does, whatever it was before.
 pub(crate) fn note_copied(old: c_int, new: c_int) {
+    COPIED.insert(old);
+    COPIED.insert(new);
     for noted in [&ACCEPTED, &EPOLLS] {
         if noted.has(old) {
             noted.insert(new);
@@ -351,7 +373,7 @@ pub(crate) fn unix_address(name: &[u8]) -> (sockaddr_un, socklen_t) {
 
 pub(crate) fn bind(fd: c_int, to: (sockaddr_un, socklen_t)) -> io::Result<()> {
     // SAFETY: the address is valid for its length.
-    outcome(unsafe { libc::bind(fd, (&raw const to.0).cast(), to.1) }).map(drop)
+    outcome(unsafe { real::bind(fd, (&raw const to.0).cast(), to.1) }).map(drop)
 }
 
 pub(crate) fn connect(fd: c_int, to: (sockaddr_un, socklen_t)) -> io::Result<()> {
@@ -387,6 +409,20 @@ pub(crate) fn random() -> u64 {
 pub(crate) fn fcntl(fd: c_int, command: c_int, argument: usize) -> io::Result<c_int> {
     // SAFETY: only commands without pointers are used.
     outcome(unsafe { real::fcntl(fd, command, argument) })
+}
+
+/// Says whether calls on what the number refers to are to wait.
+pub(crate) fn set_nonblocking(fd: c_int, on: bool) -> io::Result<()> {
+    let status = fcntl(fd, libc::F_GETFL, 0)?;
+    let wanted = if on {
+        status | libc::O_NONBLOCK
+    } else {
+        status & !libc::O_NONBLOCK
+    };
+    if wanted != status {
+        fcntl(fd, libc::F_SETFL, wanted as usize)?;
+    }
+    Ok(())
 }
 
 /// An option of a socket whose value is a `T`.
@@ -480,6 +516,30 @@ impl Address {
         // SAFETY: the storage is as large as its length says.
         outcome(unsafe { real::getpeername(fd, at, &mut address.len) })?;
         Ok(address)
+    }
+
+    /// Whether it names a port or a host.
+    pub(crate) fn is_bound(&self) -> bool {
+        self.internet()
+            .is_some_and(|at| at.port() != 0 || !at.ip().is_unspecified())
+    }
+
+    /// The same address, and any port.
+    pub(crate) fn without_port(mut self) -> Self {
+        // The port is at the same place in addresses of IPv4 and IPv6.
+        let at: *mut libc::sockaddr_in = (&raw mut self.storage).cast();
+        if self.internet().is_some() {
+            // SAFETY: the storage is larger and aligned for every kind of address.
+            unsafe { (*at).sin_port = 0 };
+        }
+        self
+    }
+
+    /// Binds a socket to it.
+    pub(crate) fn bind(&self, fd: c_int) -> io::Result<()> {
+        let at = (&raw const self.storage).cast();
+        // SAFETY: the address is valid for its length.
+        outcome(unsafe { real::bind(fd, at, self.len) }).map(drop)
     }
 
     /// Whether it is the name of a signal.

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::endpoint::Endpoint;
+use crate::fate::Fate;
 use crate::sys::NUMBERS;
 
 /// What a number of the program's is.
@@ -30,6 +31,7 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
+    fate: Arc<Fate>,
     numbers: Mutex<Vec<c_int>>,
     registrations: Mutex<Vec<Registration>>,
 }
@@ -47,9 +49,15 @@ impl Entry {
     pub(crate) fn new(kind: Kind, number: c_int) -> Self {
         Self {
             kind,
+            fate: Arc::default(),
             numbers: Mutex::new(vec![number]),
             registrations: Mutex::default(),
         }
+    }
+
+    /// What becomes of it.
+    pub(crate) fn fate(&self) -> &Arc<Fate> {
+        &self.fate
     }
 
     /// The numbers that refer to it.
@@ -157,6 +165,7 @@ impl Change {
     /// Puts back what has just been removed.
     pub(crate) fn restore(&self, entry: &Arc<Entry>, fd: c_int) {
         self.share(entry, fd);
+        entry.fate.reopen();
         if let Kind::Stream(endpoint) = &entry.kind {
             endpoint.renumber(fd);
             endpoint.has_read();
@@ -168,6 +177,7 @@ impl Change {
         let numbers = entry.numbers();
         let new = Arc::new(Entry {
             kind,
+            fate: Arc::clone(&entry.fate),
             numbers: Mutex::new(numbers.clone()),
             registrations: Mutex::new(entry.registrations()),
         });
@@ -186,8 +196,14 @@ impl Change {
             numbers.first().copied()
         };
         locked(&entry.registrations).retain(|registration| registration.number != fd);
+        if left.is_none() {
+            entry.fate.close();
+        }
         if let Kind::Stream(endpoint) = &entry.kind {
-            endpoint.renumber(left.unwrap_or(-1));
+            match left {
+                Some(left) => endpoint.renumber(left),
+                None => endpoint.leave(),
+            }
         }
         Some((entry, left.is_none()))
     }

@@ -62,6 +62,18 @@ pub(crate) fn decide(fd: c_int, entry: &Arc<Entry>) -> io::Result<Decision> {
     Ok(Decision::Decided)
 }
 
+/// Puts a signal in its place that is ready for nothing until it is known what it is, or the wait for a Request is over.
+/// So a program that writes first and does not wait is told when it may go on, whatever tells it.
+///
+/// # Errors
+/// The system's. Everything is then as it was.
+pub(crate) fn decide_later(fd: c_int, entry: &Arc<Entry>, patience: Duration) -> io::Result<()> {
+    if let Some(endpoint) = convert::convert(fd, Some(entry), None)? {
+        connector::decide(endpoint, Instant::now() + patience);
+    }
+    Ok(())
+}
+
 /// Has the kernel tell of octets only when the whole key is there: poll and epoll would tell of the part again and
 /// again. When no more comes for the time that a Request may take, it is plain TCP.
 fn wait_for_the_key(fd: c_int, entry: &Arc<Entry>) {
@@ -75,6 +87,26 @@ fn wait_for_the_key(fd: c_int, entry: &Arc<Entry>) {
         if connector::settle(entry, until).is_err() {
             settle_as_plain(fd, entry);
         }
+    }
+}
+
+/// Whether the first octets of a TCP socket that is hidden are those of a Request.
+pub(crate) fn is_request(tcp: c_int) -> bool {
+    let mut octets = [0; KEY.len()];
+    sys::peek(tcp, &mut octets).is_ok_and(|got| octets[..got] == KEY[..])
+}
+
+/// Whether no more has to come to tell what it is, when something has. If it is a part of the key, the kernel tells of
+/// the rest only.
+pub(crate) fn tells_what_it_is(tcp: c_int) -> bool {
+    let mut octets = [0; KEY.len()];
+    match sys::peek(tcp, &mut octets) {
+        Ok(got) if got < KEY.len() && octets[..got] == KEY[..got] && got > 0 => {
+            set_low_water(tcp, KEY_LEN);
+            no_more_comes(tcp)
+        }
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
 }
 
@@ -92,6 +124,7 @@ fn low_water(fd: c_int) -> c_int {
     sys::option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT).unwrap_or(1)
 }
 
+/// Has the kernel tell of octets when there are so many.
 fn set_low_water(fd: c_int, octets: c_int) -> bool {
     sys::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &octets).is_ok()
 }
@@ -107,6 +140,7 @@ pub(crate) fn wait_for_no_key(fd: c_int) {
 pub(crate) fn settle_as_plain(fd: c_int, entry: &Arc<Entry>) {
     let change = table::change();
     if table::get(fd).is_some_and(|found| Arc::ptr_eq(&found, entry)) {
+        entry.fate().become_plain();
         for number in entry.numbers() {
             change.remove(number);
         }

@@ -17,11 +17,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
 use crate::completion::{Completion, NAP};
 use crate::link::Link;
 use crate::ring::Leave;
@@ -304,16 +305,31 @@ fn drive_once(link: &Arc<Link>) -> bool {
 /// to its end.
 pub(crate) fn wait(link: &Arc<Link>, deadline: Option<Instant>) -> io::Result<Option<Completion>> {
     let completions = &link.completions;
-    come_from_elsewhere(link);
-    // Another caller may attend; after the end there is nothing to attend to.
-    if link.is_closed() || !link.attendance.claim() {
+    let Some(visit) = Visit::begin(link) else {
         return completions.nap(deadline);
-    }
-    let visit = Visit {
-        link,
-        begun: Instant::now(),
     };
-    visit.wait(deadline)
+    visit.wait(
+        deadline,
+        || completions.take(),
+        |input, until| completions.doze(input, until),
+    )
+}
+
+/// Waits until `done` gives something, for a while and at most until the deadline, sleeping by `bell`, which whoever
+/// else changes what `done` looks at [rings](crate::Bell::ring). `None` if it may not attend.
+pub(crate) fn wait_until<T>(
+    link: &Arc<Link>,
+    bell: &Bell,
+    deadline: Option<Instant>,
+    done: impl FnMut() -> Option<T>,
+) -> Option<io::Result<Option<T>>> {
+    let visit = Visit::begin(link)?;
+    // Shared with the naps of this wait.
+    let done = RefCell::new(done);
+    let look = || (done.borrow_mut())();
+    Some(visit.wait(deadline, look, |input, until| {
+        bell.doze(input, until, || (done.borrow_mut())().is_some())
+    }))
 }
 
 /// A caller that attends; ends when it is dropped.
@@ -322,8 +338,23 @@ struct Visit<'a> {
     begun: Instant,
 }
 
-impl Visit<'_> {
-    fn wait(&self, deadline: Option<Instant>) -> io::Result<Option<Completion>> {
+impl<'a> Visit<'a> {
+    /// `None` when another caller attends, or after the end, when there is nothing to attend to.
+    fn begin(link: &'a Arc<Link>) -> Option<Self> {
+        come_from_elsewhere(link);
+        (!link.is_closed() && link.attendance.claim()).then(|| Self {
+            link,
+            begun: Instant::now(),
+        })
+    }
+
+    /// Waits until `take` gives something, sleeping by `doze`, which is told of the input and of the time.
+    fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut take: impl FnMut() -> Option<T>,
+        doze: impl Fn(Option<BorrowedFd<'_>>, Instant) -> io::Result<()>,
+    ) -> io::Result<Option<T>> {
         let link = self.link;
         let mut end = self.begun + NAP;
         if let Some(deadline) = deadline {
@@ -352,7 +383,7 @@ impl Visit<'_> {
                 } else {
                     in_vain = 0;
                 }
-                if let Some(completion) = link.completions.take() {
+                if let Some(taken) = take() {
                     if more {
                         leave_rest(link);
                     }
@@ -360,7 +391,7 @@ impl Visit<'_> {
                     if looks && idle {
                         link.habits.looked(false);
                     }
-                    return Ok(Some(completion));
+                    return Ok(Some(taken));
                 }
                 if driving.moved && looks && idle {
                     link.habits.looked(false);
@@ -413,11 +444,11 @@ impl Visit<'_> {
             if in_vain < DRIVES_IN_VAIN {
                 // Where the peer's last octet has been read, there is always "input".
                 let input = (!link.has_read_all()).then(|| socket.as_fd());
-                link.completions.doze(input, end)?;
+                doze(input, end)?;
             } else {
                 // Whoever drives takes its time, and the input that it has not read would wake this thread at once.
                 let soon = Instant::now() + WHILE_DRIVEN;
-                link.completions.doze(None, end.min(soon))?;
+                doze(None, end.min(soon))?;
             }
         }
     }

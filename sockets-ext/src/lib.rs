@@ -112,6 +112,8 @@ mod attend;
 #[cfg(not(loom))]
 mod batch;
 #[cfg(not(loom))]
+mod bell;
+#[cfg(not(loom))]
 mod completion;
 #[cfg(not(loom))]
 mod connect;
@@ -129,6 +131,8 @@ mod error;
 pub mod fork;
 #[cfg(not(loom))]
 mod iov;
+#[cfg(not(loom))]
+mod lend;
 #[cfg(not(loom))]
 mod link;
 #[cfg(not(loom))]
@@ -154,11 +158,13 @@ pub use api::*;
 #[cfg(not(loom))]
 mod api {
     pub use crate::batch::Batch;
+    pub use crate::bell::{Attendant, Bell};
     pub use crate::completion::{Completion, CompletionQueue, SocketId};
     pub use crate::connect::{DdpMode, Outgoing, connect};
     pub use crate::descriptor::MAX_SGE;
     pub use crate::domain::{Domain, Region, RegisterError, RemoteRegion, Sge, StillInUse};
     pub use crate::error::{EndText, Error, PostError, WaitError};
+    pub use crate::lend::{Alone, Helper, Sleep};
     pub use crate::listener::{Incoming, Listener};
     pub use crate::memory::{Memory, MemoryError, RegionMemory, SpanError};
     pub use crate::notify::Notify;

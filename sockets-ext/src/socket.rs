@@ -12,6 +12,7 @@ use uwarp_rdmap::{AtomicOperation, Operation};
 use uwarp_stream::{End, Established, Stats};
 
 use crate::batch::Batch;
+use crate::bell::Attendant;
 use crate::completion::{Completion, CompletionQueue, SocketId};
 use crate::descriptor::{Descriptor, MAX_SGE};
 use crate::domain::{Domain, RemoteRegion, Sge};
@@ -263,6 +264,12 @@ impl Socket {
     /// When the process has no descriptor left.
     pub fn completion_descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
         self.link.completions.descriptor()
+    }
+
+    /// The connection, for a caller that waits for something else than a completion.
+    #[must_use]
+    pub fn attendant(&self) -> Attendant {
+        Attendant::new(Arc::clone(&self.link))
     }
 
     /// Takes a completion if there is one. Never blocks.

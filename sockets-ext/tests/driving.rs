@@ -2,11 +2,11 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{LIMIT, Node, contents, eventually, pair, pair_with, remote};
+use common::{LIMIT, Node, contents, eventually, noise, pair, pair_with, remote};
 use uwarp::{Completion, CompletionQueue, End, PostError, Rights, SendFlags, WaitError};
 
 /// More waits or polls than make a habit.
@@ -104,6 +104,94 @@ fn requests_of_a_caller_that_goes_away_are_sent() {
         // Nobody calls on either end.
         eventually("the last Write", || contents(&target) == contents(&local));
     }
+}
+
+#[test]
+fn what_is_left_at_a_socket_is_sent_while_its_caller_waits_at_another() {
+    let octets = 4 << 20;
+    let (client, server) = pair();
+    let (one, other) = pair();
+    let target = server.shared(vec![0; octets], Rights::REMOTE_WRITE);
+    let local = client.local(noise(octets, 1));
+    let list = [local.slice(..).unwrap()];
+    // TCP's buffers grow until they take more than one turn sends.
+    for id in 0..16 {
+        client
+            .socket
+            .post_write(id, &list, remote(&target))
+            .unwrap();
+        client.done(id);
+    }
+    for way in [Way::Wait, Way::Poll] {
+        get_used(&client, &server, way);
+        let zeros = vec![0; octets];
+        target.write_at(0, &zeros).unwrap();
+        one.socket.post_recv(1, &[]).unwrap();
+        client.socket.post_write(1, &list, remote(&target)).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                eventually("the Write", || contents(&target) == contents(&local));
+                send(&other, 1);
+            });
+            one.done(1);
+        });
+        other.done(1);
+        while client.socket.poll().is_some() {}
+    }
+}
+
+#[test]
+fn a_peer_that_never_rests_keeps_no_caller() {
+    let (client, server) = pair();
+    let target = client.shared(vec![0; 1 << 20], Rights::REMOTE_WRITE);
+    let local = server.local(vec![1; 1 << 20]);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let began = Instant::now();
+            for id in 0.. {
+                if done.load(Ordering::Relaxed) {
+                    return true;
+                }
+                if began.elapsed() > LIMIT {
+                    break;
+                }
+                let list = [local.slice(..).unwrap()];
+                match server.socket.post_write(id, &list, remote(&target)) {
+                    Ok(()) | Err(PostError::Full) => while server.socket.poll().is_some() {},
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            false
+        });
+        eventually("the first Write", || contents(&target)[0] == 1);
+        for _ in 0..5 {
+            let waited = client.socket.wait(Some(Duration::from_millis(20)));
+            assert_eq!(waited, Err(WaitError::TimedOut));
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(writer.join().unwrap(), "the caller was kept until the end");
+    });
+}
+
+#[test]
+fn a_caller_sleeps_when_the_peer_has_said_its_last() {
+    let (client, server) = pair_with(|options| options.half_close(true), |options| options);
+    server.socket.shutdown().unwrap();
+    eventually("the peer's FIN", || client.socket.peer_closed());
+    // A deadline for each wait, and a busy one would use all of it.
+    let (wall, before) = (Instant::now(), processor_time());
+    let waited = client.socket.wait(Some(Duration::from_secs(1)));
+    assert_eq!(waited, Err(WaitError::TimedOut));
+    let (wall, busy) = (wall.elapsed(), processor_time() - before);
+    assert!(busy * 2 < wall, "{busy:?} of {wall:?}");
+}
+
+/// What this thread has computed.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = stat.split(' ').next().unwrap();
+    Duration::from_nanos(nanoseconds.parse().unwrap())
 }
 
 #[test]

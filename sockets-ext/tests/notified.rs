@@ -3,12 +3,15 @@
 mod common;
 
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
-use common::{LIMIT, pair, remote};
+use common::{LIMIT, eventually, pair, pair_with, remote};
 use uwarp::{
-    CompletionQueue, Domain, Error, Notify, Options, Rights, SendFlags, SettingUp, Socket,
+    CompletionQueue, Domain, Error, Notify, Options, PostError, RemoteRegion, Rights, SendFlags,
+    SettingUp, Sge, Socket,
 };
 
 /// Counts how often it was told.
@@ -135,6 +138,103 @@ fn who_is_rejected_is_told() {
     server.setup().reject(b"no").unwrap();
     for end in [&mut client, &mut server] {
         assert!(matches!(end.finish(), Err(Error::Rejected { .. })));
+    }
+}
+
+/// Posts another Write for each that is complete, in the call that tells of it.
+struct Reposter {
+    work: OnceLock<(Socket, CompletionQueue, Sge, RemoteRegion)>,
+    posted: AtomicU64,
+    done: AtomicU64,
+    inside: AtomicU64,
+    /// Calls at the same time, at the most.
+    deepest: AtomicU64,
+}
+
+/// Writes in all.
+const REPOSTED: u64 = 20_000;
+
+impl Notify for Reposter {
+    fn notify(&self) {
+        let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+        self.deepest.fetch_max(inside, Ordering::SeqCst);
+        if let Some((socket, queue, source, target)) = self.work.get() {
+            while let Some(completion) = queue.poll_one() {
+                assert!(completion.is_success(), "{completion:?}");
+                let id = self.posted.fetch_add(1, Ordering::SeqCst);
+                if id < REPOSTED {
+                    let list = [source.clone()];
+                    socket.post_write(id, &list, *target).unwrap();
+                }
+                self.done.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_posts_in_the_call_is_not_called_meanwhile() {
+    let reposter = Arc::new(Reposter {
+        work: OnceLock::new(),
+        posted: AtomicU64::new(2),
+        done: AtomicU64::new(0),
+        inside: AtomicU64::new(0),
+        deepest: AtomicU64::new(0),
+    });
+    let queue = CompletionQueue::with_notify(64, Arc::clone(&reposter) as _);
+    let (client, server) = pair_with(
+        |options| options.completion_queue(&queue),
+        |options| options,
+    );
+    let region = server.shared(vec![0; 8], Rights::REMOTE_WRITE);
+    let source = client.local(vec![1; 8]).slice(..).unwrap();
+    let socket = client.socket;
+    let work = (socket, queue, source.clone(), remote(&region));
+    assert!(reposter.work.set(work).is_ok());
+    // Two at a time: one may be complete before the other has been posted.
+    let (socket, ..) = reposter.work.get().unwrap();
+    for id in 0..2 {
+        let list = [source.clone()];
+        socket.post_write(id, &list, remote(&region)).unwrap();
+    }
+    eventually("the last Write", || {
+        reposter.done.load(Ordering::SeqCst) == REPOSTED
+    });
+    assert_eq!(reposter.deepest.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn receives_posted_while_a_set_up_fails_complete_once() {
+    for round in 0..50 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let client = End::new(tcp, true);
+        client.setup().begin();
+        let refuser = thread::spawn(move || {
+            (0..round * 20).for_each(|_| thread::yield_now());
+            drop(listener);
+        });
+        let mut accepted = Vec::new();
+        let refused = (0..).find(|&id| match client.setup().post_recv(id, &[]) {
+            Ok(()) => {
+                accepted.push(id);
+                false
+            }
+            Err(PostError::Full) => client.setup().outcome().is_some(),
+            Err(_) => true,
+        });
+        assert!(refused.is_some());
+        refuser.join().unwrap();
+        let bell = Arc::clone(&client.bell);
+        let socket = client.setup.unwrap().into_socket();
+        let mut seen: Vec<u64> = accepted
+            .iter()
+            .map(|_| bell.until(|| socket.completion_queue().poll_one()).id)
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, accepted);
+        assert_eq!(socket.completion_queue().poll_one(), None);
     }
 }
 

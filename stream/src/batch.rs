@@ -180,6 +180,11 @@ impl<H> Batch<H> {
         }
     }
 
+    /// Octets that wait and are in the batch's own memory, or a little more.
+    pub(crate) fn copied(&self) -> usize {
+        self.arena.len() - self.arena_written()
+    }
+
     fn advance_frames(&mut self, mut count: usize) {
         while count > 0
             && let Some(rest) = self.frames.front_mut()

@@ -26,11 +26,14 @@ const SNAPSHOT_MAX: u32 = 4096;
 /// a vectored write, and many small messages become one piece.
 const SMALL_MAX: usize = 512;
 
+/// A batch with this many octets of its own (headers and what is copied) is full, whatever else it may hold.
+const COPIED_MAX: usize = 256 * 1024;
+
 /// A batch with this many pieces is full, whatever its length: a vectored write takes no more.
 const PIECES_MAX: usize = 512;
 
 impl Connection {
-    /// Adds to `batch` what may be sent now, until it holds `budget` octets or a little more.
+    /// Adds to `batch` what may be sent now, until it holds `budget` octets or a little more, or has copied 256 KiB.
     ///
     /// Report what the transport takes of it by [`written`](Self::written) and
     /// [`Batch::advance`].
@@ -55,6 +58,7 @@ impl Connection {
             self.sending,
             Sending::Open | Sending::Finishing | Sending::LastWords
         ) && batch.len() < budget
+            && batch.copied() < COPIED_MAX
             && batch.pieces().len() < PIECES_MAX
         {
             if !self.transmit_segment(batch, memory, now) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use uwarp::fork::Owner;
-use uwarp::{CompletionQueue, Domain, Notify, Options, SettingUp};
+use uwarp::{Bell, CompletionQueue, Domain, Notify, Options, SettingUp};
 use uwarp_rsockets::Stream;
 
 use crate::buffers::Buffers;
@@ -39,6 +39,10 @@ pub(crate) struct Inner {
     sleepers: [AtomicUsize; 3],
     gate: Mutex<()>,
     changed: Condvar,
+    /// Wakes the thread that sleeps on the connection itself, which is none of `sleepers`: one at the most, that waits
+    /// for what `attends` says.
+    bell: Bell,
+    attends: AtomicUsize,
 }
 
 /// Whom to tell, and what was told last.
@@ -53,6 +57,13 @@ pub(crate) enum Role {
     Initiator,
     Responder,
 }
+
+/// Kinds of waiters: places in [`Inner::sleepers`].
+const READER: usize = 0;
+const WRITER: usize = 1;
+const OTHER: usize = 2;
+/// No kind.
+const NOBODY: usize = 3;
 
 impl Inner {
     /// Begins the set-up.
@@ -84,6 +95,8 @@ impl Inner {
             sleepers: [const { AtomicUsize::new(0) }; 3],
             gate: Mutex::new(()),
             changed: Condvar::new(),
+            bell: Bell::default(),
+            attends: AtomicUsize::new(NOBODY),
         });
         let socket_options = inner.socket_options(&private_data);
         let setup = match role {
@@ -177,6 +190,12 @@ impl Inner {
     fn wake(&self, all: bool) {
         let now = self.readiness();
         let [readers, writers, others] = &self.sleepers;
+        match self.attends.load(SeqCst) {
+            NOBODY => {}
+            READER if !all && !now.readable => {}
+            WRITER if !all && !now.writable => {}
+            _ => self.bell.ring(),
+        }
         // Whoever is about to sleep has counted itself first, and looks once more.
         let sleep = |sleepers: &AtomicUsize| sleepers.load(SeqCst) > 0;
         if sleep(others)
@@ -189,8 +208,10 @@ impl Inner {
     }
 
     fn publish(&self, state: &State) {
-        self.ready
-            .store(state.readiness(&self.buffers).pack(), SeqCst);
+        let now = state.readiness(&self.buffers).pack();
+        if self.ready.swap(now, SeqCst) != now {
+            self.changes.fetch_add(1, SeqCst);
+        }
     }
 
     /// The latest readiness.
@@ -234,10 +255,13 @@ impl Inner {
             return Some(outcome);
         }
         let kind = match wants {
-            Some(Wants::READABLE) => 0,
-            Some(Wants::WRITABLE) => 1,
-            _ => 2,
+            Some(Wants::READABLE) => READER,
+            Some(Wants::WRITABLE) => WRITER,
+            _ => OTHER,
         };
+        if let Some(attended) = self.attend(kind, deadline, &mut done) {
+            return attended;
+        }
         let _sleeper = Sleeper::new(&self.sleepers[kind]);
         loop {
             let seen = self.changes.load(SeqCst);
@@ -260,6 +284,39 @@ impl Inner {
                 );
             }
         }
+    }
+
+    /// As [`wait`](Self::wait), by driving the connection, which saves the worker its wake-up; `None` if that cannot be,
+    /// or not any more.
+    fn attend<R>(
+        &self,
+        kind: usize,
+        deadline: Option<Instant>,
+        mut done: impl FnMut() -> Option<R>,
+    ) -> Option<Option<R>> {
+        let order = self.attends.compare_exchange(NOBODY, kind, SeqCst, SeqCst);
+        let _attends = order.ok().map(|_| Attends(&self.attends))?;
+        let connection = self.with(|state| state.attendant())?;
+        loop {
+            let outcome = connection
+                .wait_until(&self.bell, deadline, &mut done)?
+                .ok()?;
+            if outcome.is_some() {
+                return Some(outcome);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Some(None);
+            }
+        }
+    }
+}
+
+/// Ends the attendance of a caller.
+struct Attends<'a>(&'a AtomicUsize);
+
+impl Drop for Attends<'_> {
+    fn drop(&mut self) {
+        self.0.store(NOBODY, SeqCst);
     }
 }
 

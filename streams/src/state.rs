@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use uwarp::{Batch, Completion, PostError, SendFlags, SettingUp, Sge, Socket};
+use uwarp::{Attendant, Batch, Completion, PostError, SendFlags, SettingUp, Sge, Socket};
 use uwarp_rsockets::{IomapEntry, Post, ReadEnd, Request, Stream, WriteError};
 
 use crate::buffers::Buffers;
@@ -448,6 +448,11 @@ impl State {
     /// The connection is over.
     pub(crate) fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// The connection, while it lives.
+    pub(crate) fn attendant(&self) -> Option<Attendant> {
+        self.socket.as_ref().map(Socket::attendant)
     }
 
     /// Posts a one-sided operation.

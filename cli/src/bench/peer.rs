@@ -8,6 +8,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use uwarp::{Domain, Incoming, Listener};
 
+use super::bytes::Bytes;
 use super::rdma::{self, Outcome, Rdma};
 use super::task::Task;
 use super::tcp::Plain;
@@ -25,6 +26,8 @@ struct Addresses {
     crc: String,
     no_crc: String,
     tcp: String,
+    bytes_crc: String,
+    bytes_no_crc: String,
 }
 
 /// The second process, as the first sees it.
@@ -53,6 +56,15 @@ impl Peer {
         }
     }
 
+    /// Where the stream's responder is.
+    pub(super) fn bytes(&self, crc: bool) -> &str {
+        if crc {
+            &self.addresses.bytes_crc
+        } else {
+            &self.addresses.bytes_no_crc
+        }
+    }
+
     /// What it has used for the task that it has done.
     pub(super) fn usage(&mut self) -> Result<Usage, Failure> {
         parse(&self.child.line()?)
@@ -74,22 +86,32 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Failure> {
 pub(crate) fn run() -> Result<(), Failure> {
     // Before there is any other thread.
     let meter = Arc::new(Mutex::new(Meter::new()));
-    let listener = TcpListener::bind(ANYWHERE).map_err(no_tcp)?;
     let addresses = Addresses {
-        tcp: listener.local_addr().map_err(no_tcp)?.to_string(),
+        tcp: serve_tcp(&meter, follow_tcp)?,
+        bytes_crc: serve_tcp(&meter, |stream, meter| follow_bytes(stream, true, meter))?,
+        bytes_no_crc: serve_tcp(&meter, |stream, meter| follow_bytes(stream, false, meter))?,
         crc: serve(true, &meter)?,
         no_crc: serve(false, &meter)?,
     };
-    let tcp_meter = Arc::clone(&meter);
-    thread::spawn(move || {
-        // One after the other, as the first process asks.
-        for stream in listener.incoming().flatten() {
-            complain(follow_tcp(stream, &tcp_meter));
-        }
-    });
     say(format_args!("{}", to_json(&addresses)))?;
     drop(std::io::stdin().read_to_end(&mut Vec::new()));
     Ok(())
+}
+
+fn serve_tcp(
+    meter: &Arc<Mutex<Meter>>,
+    follow: impl Fn(TcpStream, &Mutex<Meter>) -> Outcome<()> + Send + 'static,
+) -> Result<String, Failure> {
+    let listener = TcpListener::bind(ANYWHERE).map_err(no_tcp)?;
+    let address = listener.local_addr().map_err(no_tcp)?.to_string();
+    let meter = Arc::clone(meter);
+    thread::spawn(move || {
+        // One after the other, as the first process asks.
+        for stream in listener.incoming().flatten() {
+            complain(follow(stream, &meter));
+        }
+    });
+    Ok(address)
 }
 
 fn serve(crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
@@ -122,6 +144,13 @@ fn follow_tcp(stream: TcpStream, meter: &Mutex<Meter>) -> Outcome<()> {
     let task = *end.task();
     end.follow(task.warm_up())?;
     metered(meter, &task, || Ok(end.follow(task.count)?))
+}
+
+fn follow_bytes(stream: TcpStream, crc: bool, meter: &Mutex<Meter>) -> Outcome<()> {
+    let mut end = Bytes::accept(stream, crc)?;
+    let task = *end.task();
+    end.follow(task.warm_up())?;
+    metered(meter, &task, || end.follow(task.count))
 }
 
 /// Does a part, and says what was used for it.

@@ -27,6 +27,8 @@ const READS: u32 = 16;
 /// Octets that are posted at a time, unless the queue is full before.
 const WINDOW: u32 = 8 << 20;
 
+const NO_MESSAGES: &str = "this is for a stream";
+
 /// What a task ends with when something goes wrong.
 pub(super) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -149,6 +151,7 @@ impl Rdma {
                 return self.settle();
             }
             Kind::Write | Kind::Read | Kind::Send | Kind::Stream => {}
+            Kind::Bytes | Kind::BytesPing => return Err(NO_MESSAGES.into()),
         }
         let window = (WINDOW / self.task.size.max(1)).clamp(READS, QUEUE - 8);
         let mut left = count;
@@ -193,6 +196,7 @@ impl Rdma {
                 }
                 self.signal()?;
             }
+            Kind::Bytes | Kind::BytesPing => return Err(NO_MESSAGES.into()),
             Kind::Write | Kind::Read | Kind::Stream => {
                 self.await_signal()?;
                 self.signal()?;

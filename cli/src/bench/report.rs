@@ -53,6 +53,8 @@ pub(super) fn text(rounds: u32, results: &Results, others: &[Other], scenes: &Sc
         (Kind::SendPing, false),
         (Kind::SendPing, true),
         (Kind::WritePing, true),
+        (Kind::Bytes, false),
+        (Kind::BytesPing, false),
     ] {
         curve(&mut out, results, kind, busy);
     }

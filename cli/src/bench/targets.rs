@@ -63,7 +63,7 @@ const fn reads(size: u32) -> Target {
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 16] = [
     against_tcp(Measure::Throughput, (Kind::Write, false, MIB), 0.78, 0.98),
     against_tcp(
         Measure::Throughput,
@@ -93,6 +93,12 @@ const TARGETS: [Target; 15] = [
         1.08,
     ),
     against_tcp(Measure::Latency, (Kind::WritePing, true, MIB), 1.3, 1.08),
+    against_tcp(
+        Measure::Throughput,
+        (Kind::Bytes, false, 64 * KIB),
+        0.75,
+        0.85,
+    ),
     against_tcp(Measure::Cpu, (Kind::Write, false, MIB), 1.5, 1.08),
 ];
 

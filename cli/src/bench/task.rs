@@ -16,6 +16,10 @@ pub(super) enum Kind {
     SendPing,
     /// A Write there and a Write back; each end spins on the last word.
     WritePing,
+    /// Writes of so many octets one after the other to a stream in DDPMODE.
+    Bytes,
+    /// So many octets there and back on a stream in DDPMODE.
+    BytesPing,
     /// Whole messages one after the other over plain TCP.
     Stream,
     /// A message there and a message back over plain TCP.
@@ -26,14 +30,19 @@ impl Kind {
     /// What plain TCP does in comparison.
     pub(super) const fn plain(self) -> Self {
         match self {
-            Self::Write | Self::Send | Self::Read | Self::Stream => Self::Stream,
-            Self::SendPing | Self::WritePing | Self::Ping => Self::Ping,
+            Self::Write | Self::Send | Self::Read | Self::Bytes | Self::Stream => Self::Stream,
+            Self::SendPing | Self::WritePing | Self::BytesPing | Self::Ping => Self::Ping,
         }
     }
 
     /// Whether an operation is there and back, so that its time counts.
     pub(super) const fn is_ping(self) -> bool {
         matches!(self.plain(), Self::Ping)
+    }
+
+    /// Whether the octets of a stream are counted, and not messages.
+    pub(super) const fn is_bytes(self) -> bool {
+        matches!(self, Self::Bytes | Self::BytesPing)
     }
 
     /// For people.
@@ -44,6 +53,8 @@ impl Kind {
             Self::Read => "Read",
             Self::SendPing => "Send ping-pong",
             Self::WritePing => "Write ping-pong",
+            Self::Bytes => "Byte stream",
+            Self::BytesPing => "Byte stream ping-pong",
             Self::Stream => "stream",
             Self::Ping => "ping-pong",
         }
@@ -148,6 +159,8 @@ pub(super) fn plan(effort: u32, full: bool) -> Vec<Task> {
     for size in [64, 64 << 10, 1 << 20] {
         add(Kind::WritePing, true, size);
     }
+    add(Kind::Bytes, false, 64 << 10);
+    add(Kind::BytesPing, false, 64);
     tasks
 }
 

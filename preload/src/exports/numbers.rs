@@ -106,6 +106,9 @@ fn copy(old: c_int, replaces: Option<c_int>, make: impl FnOnce() -> c_int) -> c_
     if !concerns || table::is_borrowed() || replaces == Some(old) {
         return make();
     }
+    if let Err(error) = sys::fcntl(old, libc::F_GETFD, 0) {
+        return failed(crate::errno::of(&error));
+    }
     let mut number = crate::errno::get();
     let made = guarded(|| {
         let change = table::change();
@@ -178,10 +181,13 @@ pub(crate) unsafe fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int 
     // SAFETY: the arguments are the caller's.
     let make = || unsafe { real::fcntl64(fd, command, argument) };
     if !table::has(fd) {
-        return make();
+        return match command {
+            libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => noted(fd, make()),
+            _ => make(),
+        };
     }
     match command {
-        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => copy(fd, None, make),
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => noted(fd, copy(fd, None, make)),
         libc::F_SETFL => {
             let result = make();
             if result >= 0 {

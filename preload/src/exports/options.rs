@@ -78,6 +78,15 @@ pub(crate) unsafe fn setsockopt(
             let time = unsafe { value.cast::<timeval>().read_unaligned() };
             endpoint.set_send_timeout(&time);
         }
+        if number == (libc::SOL_SOCKET, libc::SO_ZEROCOPY) {
+            // Nobody would tell the program when its octets are its own again.
+            return Some(Err(libc::EOPNOTSUPP));
+        }
+        if !value.is_null() {
+            // SAFETY: it is the caller's, not null and of this size.
+            let value = unsafe { std::slice::from_raw_parts(value.cast(), len as usize) };
+            endpoint.has_set(level, name, value);
+        }
         Some(with_errno(|| endpoint.with_tcp(plain)))
     }) else {
         return plain(fd);
@@ -219,7 +228,7 @@ pub(crate) unsafe fn getsockopt(
     let Some(result) = guarded(|| {
         let endpoint = endpoint(fd)?;
         if (level, name) == (libc::SOL_SOCKET, libc::SO_ERROR) {
-            let error = endpoint.take_error();
+            let error = endpoint.socket_error();
             // SAFETY: the pointers are the caller's.
             return Some(unsafe { give(error, value, len) });
         }
@@ -266,12 +275,21 @@ pub(crate) unsafe fn getpeername(fd: c_int, address: *mut sockaddr, len: *mut so
                 unsafe { peer.write(address, len) };
                 Ok(0)
             }
-            None => Err(libc::ENOTCONN),
+            None => with_errno(|| endpoint.with_tcp(plain)),
         })
     }) else {
         return plain(fd);
     };
     returned(result)
+}
+
+/// There is no urgent octet in a stream.
+pub(crate) unsafe fn sockatmark(fd: c_int) -> c_int {
+    if table::has(fd) && guarded(|| endpoint(fd)).is_some() {
+        return 0;
+    }
+    // SAFETY: it touches no memory.
+    unsafe { real::sockatmark(fd) }
 }
 
 pub(crate) unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int {

@@ -9,10 +9,12 @@ use std::time::Duration;
 use libc::{iovec, mmsghdr, msghdr, off64_t, sockaddr, socklen_t};
 
 use super::failed;
-use crate::border::{Step, Waiter, step};
+use crate::border::{Step, step};
 use crate::endpoint::{Endpoint, Progress};
 use crate::errno;
+use crate::fate::Waiter;
 use crate::real::real;
+use crate::sys::Address;
 use crate::table::{self, Kind};
 use crate::undecided::{self, Decision};
 
@@ -31,7 +33,7 @@ pub(crate) unsafe fn write(fd: c_int, from: *const c_void, len: usize) -> isize 
 pub(crate) unsafe fn writev(fd: c_int, parts: *const iovec, count: c_int) -> isize {
     let elements = usize::try_from(count).unwrap_or(usize::MAX);
     // SAFETY: the list is the caller's.
-    match unsafe { transmit(fd, parts, elements, 0) } {
+    match unsafe { transmit(fd, parts, elements, 0, libc::EINVAL) } {
         Some(result) => result,
         // SAFETY: the arguments are the caller's.
         None => unsafe { real::writev(fd, parts, count) },
@@ -71,7 +73,9 @@ pub(crate) unsafe fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
     // SAFETY: it is the caller's and not null.
     let header = unsafe { &*message };
     // SAFETY: the list is the caller's.
-    match unsafe { transmit(fd, header.msg_iov, header.msg_iovlen, flags) } {
+    let (parts, count) = (header.msg_iov, header.msg_iovlen);
+    // SAFETY: the list is the caller's.
+    match unsafe { transmit(fd, parts, count, flags, libc::EMSGSIZE) } {
         Some(result) => result,
         // SAFETY: the arguments are the caller's.
         None => unsafe { real::sendmsg(fd, message, flags) },
@@ -192,34 +196,16 @@ fn refuse_stream(fd: c_int) -> Step {
 }
 
 pub(crate) unsafe fn shutdown(fd: c_int, how: c_int) -> c_int {
-    let mut waited: Option<Waiter> = None;
-    loop {
-        let result = step(|| {
-            if let Some(waiter) = waited {
-                waiter.done();
-            }
-            shut(fd, how)
-        });
-        match result {
-            Step::Done(_) => return 0,
-            Step::Failed(number) => return failed(number),
-            Step::WaitForRoom(milliseconds, waiter) => {
-                waited = Some(waiter);
-                if let Err(number) = wait(fd, libc::POLLOUT, milliseconds) {
-                    return failed(number);
-                }
-            }
-            // SAFETY: it touches no memory.
-            _ => return unsafe { real::shutdown(fd, how) },
-        }
+    match step(|| shut(fd, how)) {
+        Step::Done(_) => 0,
+        Step::Failed(number) => failed(number),
+        // SAFETY: it touches no memory.
+        _ => unsafe { real::shutdown(fd, how) },
     }
 }
 
 fn shut(fd: c_int, how: c_int) -> Step {
-    let Some(entry) = table::get(fd) else {
-        return Step::Plain;
-    };
-    let Kind::Stream(endpoint) = &entry.kind else {
+    let Some(mut entry) = table::get(fd) else {
         return Step::Plain;
     };
     let how = match how {
@@ -228,21 +214,38 @@ fn shut(fd: c_int, how: c_int) -> Step {
         libc::SHUT_RDWR => Shutdown::Both,
         _ => return Step::Failed(libc::EINVAL),
     };
-    let stream = match (endpoint.progress(), endpoint.stream()) {
-        (Progress::Open, Some(stream)) => stream,
-        // TCP is connected; the set-up has its time.
-        (Progress::Pending, Some(_)) => {
-            return Step::WaitForRoom(-1, Waiter::watch(fd, endpoint));
+    if let Kind::Undecided(since) = &entry.kind {
+        // TCP's own would keep a Reply from being sent. A Request may be on its way.
+        let outcome = match undecided::decide(fd, &entry) {
+            Ok(Decision::Decided) => Ok(()),
+            Ok(_) => undecided::decide_later(fd, &entry, undecided::patience(*since)),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            return Step::Failed(errno::of(&error));
         }
-        _ => return Step::Failed(libc::ENOTCONN),
-    };
-    match stream.shutdown(how) {
-        Ok(()) => {
-            endpoint.has_read();
-            Step::Done(0)
-        }
-        Err(error) => Step::Failed(errno::of(&error)),
+        let Some(now) = table::get(fd) else {
+            return Step::Plain;
+        };
+        entry = now;
     }
+    let Kind::Stream(endpoint) = &entry.kind else {
+        return Step::Plain;
+    };
+    match (endpoint.progress(), endpoint.stream()) {
+        (Progress::Open, Some(stream)) => {
+            let now = stream.readiness();
+            if now.hung_up && !endpoint.is_write_shut() {
+                return Step::Failed(libc::ENOTCONN);
+            }
+        }
+        // TCP is connected; the set-up goes on.
+        (Progress::Pending, _)
+            if endpoint.with_tcp(|tcp| Address::peer(tcp).is_ok()) == Some(true) => {}
+        _ => return Step::Failed(libc::ENOTCONN),
+    }
+    endpoint.shut_down(how);
+    Step::Done(0)
 }
 
 unsafe fn one(fd: c_int, from: *const c_void, len: usize, flags: c_int) -> Option<isize> {
@@ -254,19 +257,27 @@ unsafe fn one(fd: c_int, from: *const c_void, len: usize, flags: c_int) -> Optio
         iov_len: len,
     };
     // SAFETY: it is a list of one element, whose octets are the caller's.
-    unsafe { transmit(fd, &part, 1, flags) }
+    unsafe { transmit(fd, &part, 1, flags, libc::EMSGSIZE) }
 }
 
-/// `None` when the number is none of ours.
-unsafe fn transmit(fd: c_int, parts: *const iovec, count: usize, flags: c_int) -> Option<isize> {
+/// `None` when the number is none of ours. `too_many` is the error for a list that is too long.
+unsafe fn transmit(
+    fd: c_int,
+    parts: *const iovec,
+    count: usize,
+    flags: c_int,
+    too_many: c_int,
+) -> Option<isize> {
     if !table::has(fd) {
         return None;
     }
     let mut sent = 0;
-    let mut waited = None;
+    let mut waited: Option<Waiter> = None;
     loop {
+        let last = waited.take();
+        let list = (parts, count, too_many);
         // SAFETY: the list is the caller's.
-        let number = match step(|| unsafe { put(fd, parts, count, flags, &mut sent, waited) }) {
+        let number = match step(|| unsafe { put(fd, list, flags, &mut sent, last) }) {
             Step::Plain if sent > 0 => return Some(sent.cast_signed()),
             Step::Plain => return None,
             Step::Done(all) => return Some(all.cast_signed()),
@@ -286,11 +297,13 @@ unsafe fn transmit(fd: c_int, parts: *const iovec, count: usize, flags: c_int) -
                     Err(number) => number,
                 }
             }
+            Step::Pause => libc::EIO,
         };
         if let Some(waiter) = waited {
             step(|| {
-                waiter.done();
-                Step::Done(0)
+                waiter
+                    .done(fd)
+                    .map_or_else(Step::Failed, |()| Step::Done(0))
             });
         }
         if sent > 0 {
@@ -325,14 +338,15 @@ fn wait(fd: c_int, events: i16, milliseconds: c_int) -> Result<(), c_int> {
 /// One step of it. `sent` counts what earlier steps have put.
 unsafe fn put(
     fd: c_int,
-    parts: *const iovec,
-    count: usize,
+    list: (*const iovec, usize, c_int),
     flags: c_int,
     sent: &mut usize,
     waited: Option<Waiter>,
 ) -> Step {
-    if let Some(waiter) = waited {
-        waiter.done();
+    if let Some(waiter) = waited
+        && let Err(number) = waiter.done(fd)
+    {
+        return Step::Failed(number);
     }
     loop {
         let Some(entry) = table::get(fd) else {
@@ -342,7 +356,7 @@ unsafe fn put(
             Kind::Marked => return Step::Plain,
             Kind::Stream(endpoint) => {
                 // SAFETY: the list is the caller's.
-                return unsafe { put_to(fd, endpoint, parts, count, flags, sent) };
+                return unsafe { put_to(endpoint, list, flags, sent) };
             }
             Kind::Undecided(since) => match undecided::decide(fd, &entry) {
                 Ok(Decision::Decided) => {}
@@ -352,8 +366,14 @@ unsafe fn put(
                     if patience.is_zero() {
                         undecided::settle_as_plain(fd, &entry);
                     } else {
+                        let waits = flags & libc::MSG_DONTWAIT == 0
+                            && crate::sys::fcntl(fd, libc::F_GETFL, 0)
+                                .is_ok_and(|flags| flags & libc::O_NONBLOCK == 0);
+                        if !waits && undecided::decide_later(fd, &entry, patience).is_ok() {
+                            continue;
+                        }
                         let milliseconds = patience.as_millis() as usize + 1;
-                        return Step::WaitForOctets(milliseconds, Waiter::none());
+                        return Step::WaitForOctets(milliseconds, Waiter::undecided(&entry));
                     }
                 }
                 Err(error) => return Step::Failed(errno::of(&error)),
@@ -363,10 +383,8 @@ unsafe fn put(
 }
 
 unsafe fn put_to(
-    fd: c_int,
     endpoint: &Arc<Endpoint>,
-    parts: *const iovec,
-    count: usize,
+    (parts, count, too_many): (*const iovec, usize, c_int),
     flags: c_int,
     sent: &mut usize,
 ) -> Step {
@@ -374,7 +392,7 @@ unsafe fn put_to(
         return Step::Failed(libc::EOPNOTSUPP);
     }
     if count > PARTS_MAX {
-        return Step::Failed(libc::EINVAL);
+        return Step::Failed(too_many);
     }
     // SAFETY: the list is the caller's.
     let mut slices = unsafe { slices(parts, count) };
@@ -382,17 +400,17 @@ unsafe fn put_to(
     let stream = match (endpoint.progress(), endpoint.stream()) {
         (Progress::Open, Some(stream)) => stream,
         (Progress::Failed(number), _) => {
-            let number = match endpoint.take_error() {
-                0 if number == libc::ENOTCONN => libc::EPIPE,
-                0 => number,
-                number => number,
-            };
-            return Step::Failed(number);
+            return Step::Failed(endpoint.failure(number).unwrap_or(libc::EPIPE));
         }
-        _ => return wait_for_room(fd, endpoint, flags, *sent),
+        _ if endpoint.is_write_shut() => return Step::Failed(libc::EPIPE),
+        _ => return wait_for_room(endpoint, flags, *sent),
     };
-    if wanted == 0 {
-        return Step::Done(0);
+    if endpoint.is_write_shut() {
+        // The error of the connection goes before.
+        return Step::Failed(match endpoint.take_error() {
+            0 => libc::EPIPE,
+            number => number,
+        });
     }
     let mut rest: &mut [IoSlice<'_>] = &mut slices;
     IoSlice::advance_slices(&mut rest, *sent);
@@ -407,14 +425,14 @@ unsafe fn put_to(
                 IoSlice::advance_slices(&mut rest, put);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return wait_for_room(fd, endpoint, flags, *sent);
+                return wait_for_room(endpoint, flags, *sent);
             }
             Err(error) => return Step::Failed(errno::of(&error)),
         }
     }
 }
 
-fn wait_for_room(fd: c_int, endpoint: &Arc<Endpoint>, flags: c_int, sent: usize) -> Step {
+fn wait_for_room(endpoint: &Arc<Endpoint>, flags: c_int, sent: usize) -> Step {
     if flags & libc::MSG_DONTWAIT != 0 || endpoint.is_nonblocking() {
         endpoint.has_no_room();
         return if sent > 0 {
@@ -428,7 +446,7 @@ fn wait_for_room(fd: c_int, endpoint: &Arc<Endpoint>, flags: c_int, sent: usize)
             .unwrap_or(c_int::MAX)
             .max(1)
     });
-    Step::WaitForRoom(patience, Waiter::watch(fd, endpoint))
+    Step::WaitForRoom(patience, Waiter::watch(endpoint))
 }
 
 /// The program's list as Rust knows it.

@@ -7,8 +7,10 @@ use std::time::Instant;
 use libc::{sockaddr, socklen_t};
 
 use super::failed;
-use crate::border::{Step, Waiter, guarded, step};
+use crate::border::{Step, guarded, step};
 use crate::endpoint::{Progress, Role};
+use crate::fallback::Fallback;
+use crate::fate::Waiter;
 use crate::real::real;
 use crate::sys::{self, Address};
 use crate::table::{self, Kind};
@@ -30,6 +32,7 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
             fallback,
         } => (nonblocking, fallback),
     };
+    let waits_for_set_up = fallback.is_some();
     // SAFETY: the arguments are the caller's.
     let result = unsafe { real::connect(fd, address, len) };
     // Without O_NONBLOCK these say that a signal or SO_SNDTIMEO has ended the wait. The kernel goes on.
@@ -40,7 +43,7 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
     }
     let begun = step(|| {
         let found = table::get(fd);
-        match convert::convert(fd, found.as_ref(), fallback) {
+        match convert::convert(fd, found.as_ref(), fallback.map(|plain| *plain)) {
             Ok(Some(endpoint)) if nonblocking || under_way => {
                 connector::begin(endpoint);
                 Step::Failed(if under_way { number } else { libc::EINPROGRESS })
@@ -57,7 +60,7 @@ pub(crate) unsafe fn connect(fd: c_int, address: *const sockaddr, len: socklen_t
     if let Step::Failed(number) = begun {
         return failed(number);
     }
-    if fallback.is_none() {
+    if !waits_for_set_up {
         // As TCP's, it does not wait until the peer's program has accepted; the first read or write does.
         return 0;
     }
@@ -72,9 +75,12 @@ fn is_blocking(fd: c_int) -> bool {
 fn wait_until_open(fd: c_int) -> c_int {
     let mut waited: Option<Waiter> = None;
     loop {
+        let last = waited.take();
         let now = step(|| {
-            if let Some(waiter) = waited {
-                waiter.done();
+            if let Some(waiter) = last
+                && let Err(number) = waiter.done(fd)
+            {
+                return Step::Failed(number);
             }
             let Some(entry) = table::get(fd) else {
                 // It is plain TCP by now, connected.
@@ -89,10 +95,9 @@ fn wait_until_open(fd: c_int) -> c_int {
                     Step::Done(0)
                 }
                 Progress::Failed(number) => {
-                    endpoint.take_error();
-                    Step::Failed(number)
+                    Step::Failed(endpoint.failure(number).unwrap_or(libc::ECONNABORTED))
                 }
-                Progress::Pending => Step::WaitForRoom(-1, Waiter::watch(fd, endpoint)),
+                Progress::Pending => Step::WaitForRoom(-1, Waiter::watch(endpoint)),
             }
         });
         match now {
@@ -108,7 +113,9 @@ fn wait_until_open(fd: c_int) -> c_int {
         // SAFETY: it is one structure of this frame's.
         if unsafe { real::poll(&mut ask, 1, -1) } < 0 {
             // A signal: it goes on without the caller.
-            return -1;
+            let number = errno::get();
+            guarded(|| waited.take()?.done(fd).ok());
+            return failed(number);
         }
     }
 }
@@ -119,7 +126,7 @@ enum Chosen {
     /// The connection is to be in DDPMODE.
     Ddp {
         nonblocking: bool,
-        fallback: Option<Address>,
+        fallback: Option<Box<Fallback>>,
     },
 }
 
@@ -140,10 +147,7 @@ unsafe fn chosen(fd: c_int, address: *const sockaddr, len: socklen_t) -> Option<
                 Progress::Pending => libc::EALREADY,
                 Progress::Open if endpoint.tell() => 0,
                 Progress::Open => libc::EISCONN,
-                Progress::Failed(number) => match endpoint.take_error() {
-                    0 => number,
-                    number => number,
-                },
+                Progress::Failed(number) => endpoint.failure(number).unwrap_or(libc::ECONNABORTED),
             }));
         }
         Some(Kind::Undecided(_)) => return None,
@@ -163,11 +167,41 @@ unsafe fn chosen(fd: c_int, address: *const sockaddr, len: socklen_t) -> Option<
     let status = sys::fcntl(fd, libc::F_GETFL, 0).ok()?;
     Some(Chosen::Ddp {
         nonblocking: status & libc::O_NONBLOCK != 0,
-        fallback: config.fallback.then_some(address),
+        fallback: config
+            .fallback
+            .then(|| Box::new(Fallback::new(fd, address))),
     })
 }
 
+/// What a connection in DDPMODE refuses, as any connection does.
+fn is_connection(fd: c_int) -> bool {
+    let is_stream = || {
+        let entry = table::get(fd)?;
+        matches!(entry.kind, Kind::Stream(_)).then_some(())
+    };
+    table::has(fd) && guarded(is_stream).is_some()
+}
+
+pub(crate) unsafe fn bind(fd: c_int, address: *const sockaddr, len: socklen_t) -> c_int {
+    if is_connection(fd) {
+        return failed(libc::EINVAL);
+    }
+    // SAFETY: the arguments are the caller's.
+    unsafe { real::bind(fd, address, len) }
+}
+
+pub(crate) unsafe fn listen(fd: c_int, backlog: c_int) -> c_int {
+    if is_connection(fd) {
+        return failed(libc::EINVAL);
+    }
+    // SAFETY: it touches no memory.
+    unsafe { real::listen(fd, backlog) }
+}
+
 pub(crate) unsafe fn accept(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
+    if is_connection(fd) {
+        return failed(libc::EINVAL);
+    }
     // SAFETY: the arguments are the caller's.
     accepted(fd, unsafe { real::accept(fd, address, len) })
 }
@@ -178,6 +212,9 @@ pub(crate) unsafe fn accept4(
     len: *mut socklen_t,
     flags: c_int,
 ) -> c_int {
+    if is_connection(fd) {
+        return failed(libc::EINVAL);
+    }
     // SAFETY: the arguments are the caller's.
     accepted(fd, unsafe { real::accept4(fd, address, len, flags) })
 }

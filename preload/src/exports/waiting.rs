@@ -12,6 +12,7 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::border::guarded;
 use crate::endpoint::Endpoint;
+use crate::help;
 use crate::real::real;
 use crate::sys::{self, NUMBERS};
 use crate::table::{self, Kind, Registration};
@@ -50,8 +51,8 @@ pub(crate) unsafe fn ppoll(
     timeout: *const timespec,
     mask: *const sigset_t,
 ) -> c_int {
-    // SAFETY: the list is the caller's.
-    if !unsafe { concerns(list, count) } {
+    // SAFETY: the list is the caller's, and so is the time if it is not null.
+    if !unsafe { concerns(list, count) } || !unsafe { is_sound(timeout) } {
         // SAFETY: the arguments are the caller's.
         return unsafe { real::ppoll(list, count, timeout, mask) };
     }
@@ -74,6 +75,13 @@ pub(crate) unsafe fn ppoll_chk(
     }
     // SAFETY: the arguments are the caller's.
     unsafe { ppoll(list, count, timeout, mask) }
+}
+
+/// Whether the kernel takes it for a time.
+unsafe fn is_sound(time: *const timespec) -> bool {
+    // SAFETY: it is null or the caller's.
+    unsafe { time.as_ref() }
+        .is_none_or(|time| time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec))
 }
 
 fn duration(time: &timespec) -> Duration {
@@ -127,9 +135,12 @@ unsafe fn poll_list(
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: list and mask are the caller's, the time is this frame's.
         let mut answer = unsafe { real::ppoll(list, count, time, mask) };
-        let mut decided = false;
+        let (mut decided, mut replaced) = (false, false);
         guarded(|| {
-            Watched::done(begun);
+            replaced = Watched::done(begun);
+            if replaced {
+                return Some(());
+            }
             // A number may be in the list twice.
             let mut requests = Vec::new();
             // SAFETY: the list is the caller's.
@@ -148,6 +159,10 @@ unsafe fn poll_list(
             }
             Some(())
         });
+        if replaced && answer > 0 {
+            // That may be of an object to which the number does not refer any more.
+            continue;
+        }
         // Of a part of the key the kernel does not tell again: see `undecided`.
         if answer != 0 || !decided || is_over(deadline) {
             return answer;
@@ -171,10 +186,18 @@ impl Watched {
     }
 
     /// Ends it for those with whom it has begun, whatever their numbers are by now.
-    fn done(begun: Option<ManuallyDrop<Self>>) {
-        if let Some(watched) = begun.map(ManuallyDrop::into_inner) {
-            watched.0.iter().for_each(|endpoint| endpoint.unwatch());
+    ///
+    /// Whether plain connections have taken the place of some of them.
+    fn done(begun: Option<ManuallyDrop<Self>>) -> bool {
+        let Some(watched) = begun.map(ManuallyDrop::into_inner) else {
+            return false;
+        };
+        let mut replaced = false;
+        for endpoint in &watched.0 {
+            endpoint.unwatch();
+            replaced |= endpoint.fate().is_plain();
         }
+        replaced
     }
 }
 
@@ -201,8 +224,11 @@ pub(crate) unsafe fn select(
     timeout: *mut timeval,
 ) -> c_int {
     let sets = [reads, writes, excepts];
+    // SAFETY: it is null or the caller's.
+    let is_sound =
+        unsafe { timeout.as_ref() }.is_none_or(|time| time.tv_sec >= 0 && time.tv_usec >= 0);
     // SAFETY: the sets are the caller's.
-    if !unsafe { concern(count, sets) } {
+    if !is_sound || !unsafe { concern(count, sets) } {
         // SAFETY: the arguments are the caller's.
         return unsafe { real::select(count, reads, writes, excepts, timeout) };
     }
@@ -233,8 +259,8 @@ pub(crate) unsafe fn pselect(
     mask: *const sigset_t,
 ) -> c_int {
     let sets = [reads, writes, excepts];
-    // SAFETY: the sets are the caller's.
-    if !unsafe { concern(count, sets) } {
+    // SAFETY: the sets are the caller's, and so is the time if it is not null.
+    if !unsafe { concern(count, sets) } || !unsafe { is_sound(timeout) } {
         // SAFETY: the arguments are the caller's.
         return unsafe { real::pselect(count, reads, writes, excepts, timeout, mask) };
     }
@@ -321,10 +347,10 @@ unsafe fn select_sets(
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: sets and mask are the caller's, the time is this frame's.
         let mut answer = unsafe { real::pselect(count, sets[0], sets[1], sets[2], time, mask) };
-        let mut decided = false;
+        let (mut decided, mut replaced) = (false, false);
         guarded(|| {
             let (watched, list) = begun?;
-            Watched::done(Some(watched));
+            replaced = Watched::done(Some(watched));
             for fd in ManuallyDrop::into_inner(list) {
                 let (index, bit) = (fd as usize / 64, 1u64 << (fd % 64));
                 // SAFETY: the set is the caller's.
@@ -340,7 +366,8 @@ unsafe fn select_sets(
             }
             Some(())
         });
-        if answer != 0 || !decided || is_over(deadline) {
+        // What a set says may be of an object to which the number does not refer any more.
+        if !(replaced && answer > 0) && (answer != 0 || !decided || is_over(deadline)) {
             break answer;
         }
         for (&set, asked) in sets.iter().zip(&asked.0) {
@@ -370,10 +397,10 @@ pub(crate) unsafe fn epoll_ctl(
         return result;
     }
     // The number must not become something else between the call and the note of it.
-    let change = (!table::is_borrowed()).then(table::change);
+    let change = table::change();
     // SAFETY: the arguments are the caller's.
     let result = unsafe { real::epoll_ctl(set, operation, fd, event) };
-    if result == 0 && change.is_some() {
+    if result == 0 {
         guarded(|| {
             let entry = table::get(fd)?;
             if operation == libc::EPOLL_CTL_DEL {
@@ -383,6 +410,7 @@ pub(crate) unsafe fn epoll_ctl(
             // SAFETY: it is the caller's; the kernel has read it.
             let event = unsafe { event.read_unaligned() };
             let (events, data) = (event.events, event.u64);
+            help::note_set(set);
             entry.register(Registration {
                 set,
                 number: fd,

@@ -83,4 +83,12 @@ impl Program {
             .envs(variables.iter().copied()));
         assert!(said.lines().any(|line| line == "done"), "{said}");
     }
+
+    /// Runs one of its cases without the library.
+    pub(crate) fn without_library(&self, name: &str, variables: &[(&str, &str)]) {
+        let mut command = Command::new(&self.path);
+        command.arg(name).env_remove("LD_PRELOAD");
+        let said = run(command.envs(variables.iter().copied()));
+        assert!(said.lines().any(|line| line == "done"), "{said}");
+    }
 }

@@ -42,5 +42,7 @@ pub(crate) use belled::BelledRing;
 pub(crate) use completion::CompletionRing;
 pub(crate) use credits::Credits;
 pub(crate) use doorbell::Doorbell;
+#[cfg(not(loom))]
+pub(crate) use eventfd::EventBell;
 pub(crate) use intake::{Intake, Queue, Refusal};
 pub(crate) use slab::Ticket;
