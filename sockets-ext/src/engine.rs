@@ -536,17 +536,13 @@ impl Engine {
     /// somebody else; returns the octets written.
     fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
-        let mut budget = if self.connection.is_answering() {
-            ANSWER_OCTETS
+        let (mut budget, growth) = if self.connection.is_answering() {
+            (ANSWER_OCTETS, 2)
         } else {
-            BATCH_OCTETS
+            (FIRST_BATCH_OCTETS, BATCH_OCTETS / FIRST_BATCH_OCTETS)
         };
         loop {
             {
-                let budget = match moved {
-                    0 => FIRST_BATCH_OCTETS,
-                    _ => BATCH_OCTETS,
-                };
                 let mut memory = EngineMemory {
                     domain: &self.domain,
                     peer: self.peer,
@@ -555,7 +551,7 @@ impl Engine {
                 self.connection
                     .transmit(&mut self.batch, &mut memory, budget, now);
             }
-            budget = (2 * budget).min(BATCH_OCTETS);
+            budget = (growth * budget).min(BATCH_OCTETS);
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };
