@@ -37,8 +37,8 @@ const SHORT_WAITS: u32 = 8;
 const VAIN_POLLS: u32 = 8;
 
 /// How long a caller looks for itself if the options leave it open: longer than a peer on the same machine takes for an
-/// answer, and not much longer than being woken takes.
-const LOOK: Duration = Duration::from_micros(20);
+/// answer of some ten thousand octets, and a few times as long as being woken takes.
+const LOOK: Duration = Duration::from_micros(50);
 
 /// After so many times in vain to drive, a caller that sleeps leaves the input to whoever drives, for this long.
 const DRIVES_IN_VAIN: u32 = 4;
@@ -258,7 +258,7 @@ fn drive(link: &Arc<Link>) -> Driving {
 fn drive_on(link: &Arc<Link>, driving: &mut Driving) -> Drove {
     let mut owed = false;
     for _ in 0..CALLS_MAX {
-        let Some(driven) = link.try_drive(|engine| engine.attend(link, Instant::now())) else {
+        let Some(driven) = link.try_drive(|engine| engine.attend(link)) else {
             return Drove::InVain;
         };
         driving.moved |= driven.result.moved;

@@ -35,7 +35,7 @@ const FIRST_BATCH_OCTETS: usize = 128 * 1024;
 
 /// Octets of the first batch that answers Reads; each one behind it is twice as long. The peer, which may have no more
 /// Requests under way, works on the first answers while the others are made.
-const ANSWER_OCTETS: usize = 16 * 1024;
+const ANSWER_OCTETS: usize = 32 * 1024;
 
 /// Octets that a caller takes upon itself to send along with its own request.
 const CARRY_OCTETS: usize = 64 * 1024;
@@ -109,7 +109,7 @@ pub(crate) struct Engine {
     /// So many octets at least wait in the socket.
     unread: usize,
     over_reported: bool,
-    /// What the worker's poll watches the socket for; `None` before it does.
+    /// What the worker's poll watches the socket for; `None` before it does, and [`Interest::NONE`] while callers do.
     interest: Option<Interest>,
     /// The deadline that the worker knows of.
     armed: Option<Instant>,
@@ -118,6 +118,8 @@ pub(crate) struct Engine {
     policy: Policy,
     /// Writes since the segment size was last looked at.
     writes: u32,
+    /// What [`glance`](Self::glance) has read into the staging buffer, and how much there was room for.
+    glanced: Option<(io::Result<usize>, usize)>,
     /// Octets read and written in the last turn.
     read: usize,
     written: usize,
@@ -156,6 +158,7 @@ impl Engine {
             announce: false,
             policy,
             writes: 0,
+            glanced: None,
             read: 0,
             written: 0,
         }
@@ -230,14 +233,17 @@ impl Engine {
 
     /// One turn of a caller that waits for a completion. Whatever only the worker can do is left to it, and
     /// `worker` says so.
-    pub(crate) fn attend(&mut self, link: &Link, now: Instant) -> Attended {
+    pub(crate) fn attend(&mut self, link: &Link) -> Attended {
+        if self.glance(link) {
+            return Attended::default();
+        }
         if !self.is_attendable() {
             return Attended {
                 refused: true,
                 ..Attended::default()
             };
         }
-        let turn = self.run(link, now);
+        let turn = self.run(link, Instant::now());
         let turn = self.watch(link, turn);
         Attended {
             again: turn == Turn::Again,
@@ -286,7 +292,7 @@ impl Engine {
                 self.report(link, now);
                 return Turn::Over;
             }
-            if read + wrote == 0 {
+            if read + wrote == 0 || self.is_settled(link) {
                 return Turn::Wait;
             }
             if self.read + self.written >= TURN_OCTETS {
@@ -294,6 +300,16 @@ impl Engine {
             }
             self.take_posts(link);
         }
+    }
+
+    /// Whether nothing but news can bring about more to do: what there was has been read, and all is written.
+    fn is_settled(&self, link: &Link) -> bool {
+        !self.readable
+            && self.batch.is_empty()
+            && self.connection.is_open()
+            && self.connection.is_receiving()
+            && !self.connection.has_output()
+            && !link.has_sends()
     }
 
     /// Has the worker's poll tell what the engine waits for. What is ready by then it tells at once, so
@@ -326,7 +342,13 @@ impl Engine {
             output: !self.writable,
         };
         if wanted.input != now.input || wanted.output && !now.output {
-            match link.poll().change(&**socket, token, wanted) {
+            // A socket that the poll knows has it called for every arrival, whatever it wants to be told.
+            let changed = match (now, wanted) {
+                (_, Interest::NONE) => link.poll().remove(&**socket),
+                (Interest::NONE, _) => link.poll().add(&**socket, token, wanted),
+                _ => link.poll().change(&**socket, token, wanted),
+            };
+            match changed {
                 Ok(()) => self.interest = Some(wanted),
                 Err(error) => {
                     tracing::error!(%error, "cannot poll a socket");
@@ -514,10 +536,10 @@ impl Engine {
     /// somebody else; returns the octets written.
     fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
-        let mut budget = if self.connection.is_answering() {
-            ANSWER_OCTETS
+        let (mut budget, growth) = if self.connection.is_answering() {
+            (ANSWER_OCTETS, 2)
         } else {
-            FIRST_BATCH_OCTETS
+            (FIRST_BATCH_OCTETS, BATCH_OCTETS / FIRST_BATCH_OCTETS)
         };
         loop {
             {
@@ -529,10 +551,7 @@ impl Engine {
                 self.connection
                     .transmit(&mut self.batch, &mut memory, budget, now);
             }
-            budget = match budget {
-                FIRST_BATCH_OCTETS.. => BATCH_OCTETS,
-                answers => 2 * answers,
-            };
+            budget = (growth * budget).min(BATCH_OCTETS);
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };
@@ -679,7 +698,7 @@ impl Engine {
         let socket = self.socket.take()?;
         crate::fork::forget(socket.as_fd());
         // The descriptor lives on, so closing does not take it out of the poll.
-        if self.interest.is_some() {
+        if (self.interest).is_some_and(|interest| interest != Interest::NONE) {
             link.poll().remove(&*socket).ok()?;
         }
         // Nobody else refers to the socket of a connection that is not set up.

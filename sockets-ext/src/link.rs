@@ -385,6 +385,11 @@ impl Link {
         self.readiness.fetch_or(readiness.bits(), Ordering::AcqRel);
     }
 
+    /// Whether the poll has said something that the engine has not heard.
+    pub(crate) fn has_readiness(&self) -> bool {
+        self.readiness.load(Ordering::Acquire) != 0
+    }
+
     pub(crate) fn take_readiness(&self) -> Readiness {
         if self.readiness.load(Ordering::Acquire) == 0 {
             return Readiness::default();

@@ -240,7 +240,7 @@ impl Options {
     }
 
     /// How long [`Socket::wait`](crate::Socket::wait) looks for itself before it sleeps: that saves the time of
-    /// being woken, several microseconds, and costs a processor meanwhile. Zero is never. By default it is 20 us where
+    /// being woken, several microseconds, and costs a processor meanwhile. Zero is never. By default it is 50 us where
     /// there is more than one processor, and rarely as long as looking is in vain.
     #[must_use]
     pub fn busy_poll(mut self, time: Duration) -> Self {

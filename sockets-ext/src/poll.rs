@@ -29,6 +29,12 @@ impl Interest {
         output: false,
     };
 
+    /// A socket that need not be watched.
+    pub(crate) const NONE: Self = Self {
+        input: false,
+        output: false,
+    };
+
     fn event(self, token: usize) -> EpollEvent {
         let mut flags = EpollFlags::EPOLLET;
         if self.input {

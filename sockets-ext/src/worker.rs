@@ -30,7 +30,7 @@ const CLOCK: usize = usize::MAX - 1;
 
 /// Time between two looks at a socket whose callers come and go: what they leave to be sent waits so long at
 /// the most, and what arrives when they have gone twice as long.
-const TICK: Duration = Duration::from_micros(200);
+const TICK: Duration = Duration::from_micros(500);
 
 /// How long a listener rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
