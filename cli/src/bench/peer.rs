@@ -1,7 +1,8 @@
 //! The second process: it does its part of every task, and then says what it has used.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,12 +13,10 @@ use super::rdma::{self, Outcome, Rdma};
 use super::task::Task;
 use super::tcp::Plain;
 use super::usage::{Meter, Usage};
+use crate::args::{BenchArgs, BenchPeerArgs};
 use crate::child::Child;
 use crate::error::Failure;
 use crate::report::say;
-
-/// Any free port on loopback.
-const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Where the second process listens; its first line of output.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,13 +31,36 @@ struct Addresses {
 pub(super) struct Peer {
     child: Child,
     addresses: Addresses,
+    emss: Option<u32>,
 }
 
 impl Peer {
-    pub(super) fn start() -> Result<Self, Failure> {
-        let mut child = Child::start(Child::command("bench-peer")?)?;
+    pub(super) fn start(args: &BenchArgs) -> Result<Self, Failure> {
+        let mut command = match &args.netns {
+            None => Child::command("bench-peer")?,
+            Some((name, address)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name]);
+                command.arg(format!("/proc/{}/exe", std::process::id()));
+                command.args(["bench-peer", "--address", &address.to_string()]);
+                command
+            }
+        };
+        if let Some(emss) = args.emss {
+            command.arg("--emss").arg(emss.to_string());
+        }
+        let mut child = Child::start(command)?;
         let addresses = parse(&child.line()?)?;
-        Ok(Self { child, addresses })
+        Ok(Self {
+            child,
+            addresses,
+            emss: args.emss,
+        })
+    }
+
+    /// The segment size that messages are cut for, if it is chosen.
+    pub(super) const fn emss(&self) -> Option<u32> {
+        self.emss
     }
 
     pub(super) fn tcp(&self) -> &str {
@@ -71,14 +93,15 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Failure> {
 }
 
 /// Serves until standard input ends, that is, until the first process has gone.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(args: &BenchPeerArgs) -> Result<(), Failure> {
     // Before there is any other thread.
     let meter = Arc::new(Mutex::new(Meter::new()));
-    let listener = TcpListener::bind(ANYWHERE).map_err(no_tcp)?;
+    // Any free port.
+    let listener = TcpListener::bind((args.address, 0)).map_err(no_tcp)?;
     let addresses = Addresses {
         tcp: listener.local_addr().map_err(no_tcp)?.to_string(),
-        crc: serve(true, &meter)?,
-        no_crc: serve(false, &meter)?,
+        crc: serve(args, true, &meter)?,
+        no_crc: serve(args, false, &meter)?,
     };
     let tcp_meter = Arc::clone(&meter);
     thread::spawn(move || {
@@ -92,11 +115,13 @@ pub(crate) fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
+fn serve(args: &BenchPeerArgs, crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
     let domain = Domain::new();
-    let listener = Listener::bind(ANYWHERE, &rdma::options(&domain, crc)).map_err(|error| {
+    let options = rdma::options(&domain, crc, args.emss);
+    let address = SocketAddr::new(args.address, 0);
+    let listener = Listener::bind(address, &options).map_err(|error| {
         let remedy = "look at the network of this machine";
-        Failure::new("cannot listen on loopback", error, remedy)
+        Failure::new("cannot listen", error, remedy)
     })?;
     let address = listener.local_addr().to_string();
     let meter = Arc::clone(meter);
@@ -152,7 +177,7 @@ fn to_json(value: &impl Serialize) -> String {
 )]
 fn no_tcp(error: std::io::Error) -> Failure {
     Failure::new(
-        "cannot listen on loopback",
+        "cannot listen",
         error,
         "look at the network of this machine",
     )

@@ -31,8 +31,13 @@ const WINDOW: u32 = 8 << 20;
 pub(super) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The options for both ends.
-pub(super) fn options(domain: &Domain, crc: bool) -> Options {
-    Options::new(domain)
+pub(super) fn options(domain: &Domain, crc: bool, emss: Option<u32>) -> Options {
+    let options = Options::new(domain);
+    let options = match emss {
+        Some(emss) => options.emss(emss),
+        None => options,
+    };
+    options
         .crc(crc)
         .send_queue(QUEUE)
         .receive_queue(RECEIVES)
@@ -75,12 +80,17 @@ fn register(domain: &Domain, task: &Task) -> Result<Region, uwarp::RegisterError
 }
 
 impl Rdma {
-    pub(super) fn connect(address: &str, task: Task, crc: bool) -> Outcome<Self> {
+    pub(super) fn connect(
+        address: &str,
+        task: Task,
+        crc: bool,
+        emss: Option<u32>,
+    ) -> Outcome<Self> {
         let domain = Domain::new();
         let region = register(&domain, &task)?;
         let mut data = region.remote().ok_or("revoked")?.to_bytes().to_vec();
         data.extend(task.encode());
-        let socket = connect(address, &options(&domain, crc).private_data(&data))?;
+        let socket = connect(address, &options(&domain, crc, emss).private_data(&data))?;
         let established = socket.established().ok_or(Error::SetupClosed)?;
         let end = Self::new(socket, task, region, &established.private_data)?;
         for id in 0..RECEIVES {
