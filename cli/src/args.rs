@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(crate) enum Command {
     DemoListener(DemoListenerArgs),
     /// The other process of `bench`.
     #[command(name = "bench-peer", hide = true)]
-    BenchPeer,
+    BenchPeer(BenchPeerArgs),
 }
 
 /// What is asked of every connection.
@@ -222,6 +222,12 @@ pub(crate) struct BenchArgs {
     /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed
     #[arg(long)]
     pub(crate) others: bool,
+    /// Run the second process in this network namespace, where it has this IP address, instead of on loopback
+    #[arg(long, value_name = "NAME=ADDRESS", value_parser = parse_netns, conflicts_with_all = ["others", "full"])]
+    pub(crate) netns: Option<(String, IpAddr)>,
+    /// Cut messages for this segment size of TCP's instead of the connection's own
+    #[arg(long, value_name = "OCTETS", value_parser = clap::value_parser!(u32).range(200..=65_535))]
+    pub(crate) emss: Option<u32>,
     /// Draw throughput and latency against size into this file, as SVG
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
@@ -230,12 +236,28 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
+/// The second process of `bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchPeerArgs {
+    /// Where it listens.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    #[arg(long)]
+    pub(crate) emss: Option<u32>,
+}
+
+fn parse_netns(text: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = text.split_once('=').ok_or("write NAME=ADDRESS")?;
+    let address = address.parse().map_err(|_| "it has no IP address")?;
+    Ok((name.to_owned(), address))
+}
+
 /// A host with or without a port; gives it with one.
 fn parse_peer(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("the name of the server is empty".to_owned());
     }
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+    if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(SocketAddr::from((address, DEFAULT_PORT)).to_string());
     }
     match text.rsplit_once(':') {

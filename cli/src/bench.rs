@@ -70,7 +70,7 @@ const PILOT: u32 = 5;
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     // Before there is any other thread.
     let mut meter = Meter::new();
-    let mut peer = Peer::start()?;
+    let mut peer = Peer::start(args)?;
     let plan = |effort| {
         let mut plan = task::plan(effort, args.full);
         plan.retain(|task| args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)));
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         tracing::debug!(rounds, effort, "round");
     }
     peer.finish()?;
-    let scenes = if args.sizes.is_empty() {
+    let scenes = if args.sizes.is_empty() && args.netns.is_none() {
         scenes::run(args.full)
     } else {
         scenes::Scenes::default()
@@ -185,7 +185,7 @@ fn lead(
         end.lead(task.warm_up())?;
         return metered(meter, task, || end.lead(task.count));
     }
-    let mut end = Rdma::connect(peer.rdma(crc), *task, crc)?;
+    let mut end = Rdma::connect(peer.rdma(crc), *task, crc, peer.emss())?;
     end.lead(task.warm_up())?;
     let measured = metered(meter, task, || end.lead(task.count))?;
     end.close()?;

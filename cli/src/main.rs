@@ -57,7 +57,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Rping(args) => rping::run(args)?,
         Command::Run(args) => run::run(args)?,
         Command::DemoListener(args) => demo::listen(args)?,
-        Command::BenchPeer => bench::peer()?,
+        Command::BenchPeer(args) => bench::peer(args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -242,14 +242,25 @@ impl<H> Batch<H> {
     }
 
     pub(crate) fn push_octets(&mut self, octets: &[u8]) {
+        self.push_with(|arena| arena.extend_from_slice(octets));
+    }
+
+    /// What `append` adds to the end of the arena comes next.
+    pub(crate) fn push_with(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
         let start = self.arena.len();
-        self.arena.extend_from_slice(octets);
+        append(&mut self.arena);
         let end = self.arena.len();
-        self.waiting += octets.len();
+        debug_assert!(start <= end);
+        self.waiting += end - start;
         match self.pieces.last_mut() {
             Some(Piece::Octets(range)) if range.end == start => range.end = end,
             _ => self.pieces.push(Piece::Octets(start..end)),
         }
+    }
+
+    /// The last `len` octets that have been pushed into the arena.
+    pub(crate) fn last_octets(&self, len: usize) -> &[u8] {
+        &self.arena[self.arena.len().saturating_sub(len)..]
     }
 
     pub(crate) fn push(&mut self, piece: Piece<H>) {

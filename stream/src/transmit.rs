@@ -146,6 +146,7 @@ impl Connection {
             batch,
             memory,
             payload: Resolved::None,
+            snapshot: false,
         };
         let framed = link.framer.frame(outgoing.head(), 0..0, &mut sink);
         let octets = framed.unwrap_or_default();
@@ -185,22 +186,17 @@ impl Connection {
                 return true;
             }
         };
-        let framed = if copied(&payload, link.agreement.crc) {
+        let framed = if let Resolved::Work(slot, range) = &payload
+            && range.len() <= SMALL_MAX
+        {
             self.scratch.clear();
             self.scratch.extend_from_slice(outgoing.head());
-            match payload {
-                Resolved::None => {}
-                Resolved::Work(slot, range) => memory.copy_work(slot, range, &mut self.scratch),
-                Resolved::Region(source, len) => memory.copy_source(
-                    &source.handle,
-                    source.offset..source.offset + u64::from(len),
-                    &mut self.scratch,
-                ),
-            }
+            memory.copy_work(*slot, range.clone(), &mut self.scratch);
             let mut sink = Sink {
                 batch,
                 memory,
                 payload: Resolved::None,
+                snapshot: false,
             };
             link.framer.frame(&self.scratch, 0..0, &mut sink)
         } else {
@@ -208,6 +204,7 @@ impl Connection {
             let mut sink = Sink {
                 batch,
                 memory,
+                snapshot: link.agreement.crc && may_change(&payload),
                 payload,
             };
             link.framer.frame(outgoing.head(), range, &mut sink)
@@ -263,12 +260,11 @@ impl Connection {
     }
 }
 
-/// Whether a payload is copied into the batch rather than sent from where it is.
-fn copied<H>(payload: &Resolved<H>, crc: bool) -> bool {
+/// Whether a payload may well change before it is written.
+fn may_change<H>(payload: &Resolved<H>) -> bool {
     match payload {
-        Resolved::None => false,
-        Resolved::Work(_, range) => range.len() <= SMALL_MAX,
-        Resolved::Region(source, len) => crc && (source.volatile || *len <= SNAPSHOT_MAX),
+        Resolved::None | Resolved::Work(..) => false,
+        Resolved::Region(source, len) => source.volatile || *len <= SNAPSHOT_MAX,
     }
 }
 
@@ -316,6 +312,15 @@ struct Sink<'a, M: Memory> {
     batch: &'a mut Batch<M::Handle>,
     memory: &'a mut M,
     payload: Resolved<M::Handle>,
+    /// The payload of a region is copied into the batch rather than sent from where it is.
+    snapshot: bool,
+}
+
+impl<M: Memory> Sink<'_, M> {
+    /// A range of the payload as offsets in the region.
+    fn in_region(source: &Source<M::Handle>, range: &Range<u32>) -> Range<u64> {
+        source.offset + u64::from(range.start)..source.offset + u64::from(range.end)
+    }
 }
 
 impl<M: Memory> FpduSink for Sink<'_, M> {
@@ -327,10 +332,18 @@ impl<M: Memory> FpduSink for Sink<'_, M> {
         match &self.payload {
             Resolved::None => {}
             Resolved::Work(slot, _) => self.batch.push(Piece::Work { slot: *slot, range }),
-            Resolved::Region(source, _) => self.batch.push(Piece::Region {
-                handle: source.handle.clone(),
-                range: source.offset + u64::from(range.start)..source.offset + u64::from(range.end),
-            }),
+            Resolved::Region(source, _) => {
+                let octets = Self::in_region(source, &range);
+                if self.snapshot {
+                    let Self { batch, memory, .. } = self;
+                    batch.push_with(|arena| memory.copy_source(&source.handle, octets, arena));
+                } else {
+                    self.batch.push(Piece::Region {
+                        handle: source.handle.clone(),
+                        range: octets,
+                    });
+                }
+            }
         }
     }
 
@@ -338,10 +351,13 @@ impl<M: Memory> FpduSink for Sink<'_, M> {
         match &self.payload {
             Resolved::None => crc,
             Resolved::Work(slot, _) => self.memory.crc_work(crc, *slot, range),
+            // What has been copied last.
+            Resolved::Region(..) if self.snapshot => {
+                uwarp_mpa::crc::append(crc, self.batch.last_octets(range.len()))
+            }
             Resolved::Region(source, _) => {
-                let start = source.offset + u64::from(range.start);
-                let end = source.offset + u64::from(range.end);
-                self.memory.crc_source(crc, &source.handle, start..end)
+                let octets = Self::in_region(source, &range);
+                self.memory.crc_source(crc, &source.handle, octets)
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The second process: it does its part of every task, and then says what it has used.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -13,12 +14,10 @@ use super::rdma::{self, Outcome, Rdma};
 use super::task::Task;
 use super::tcp::Plain;
 use super::usage::{Meter, Usage};
+use crate::args::{BenchArgs, BenchPeerArgs};
 use crate::child::Child;
 use crate::error::Failure;
 use crate::report::say;
-
-/// Any free port on loopback.
-const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Where the second process listens; its first line of output.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,13 +34,36 @@ struct Addresses {
 pub(super) struct Peer {
     child: Child,
     addresses: Addresses,
+    emss: Option<u32>,
 }
 
 impl Peer {
-    pub(super) fn start() -> Result<Self, Failure> {
-        let mut child = Child::start(Child::command("bench-peer")?)?;
+    pub(super) fn start(args: &BenchArgs) -> Result<Self, Failure> {
+        let mut command = match &args.netns {
+            None => Child::command("bench-peer")?,
+            Some((name, address)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name]);
+                command.arg(format!("/proc/{}/exe", std::process::id()));
+                command.args(["bench-peer", "--address", &address.to_string()]);
+                command
+            }
+        };
+        if let Some(emss) = args.emss {
+            command.arg("--emss").arg(emss.to_string());
+        }
+        let mut child = Child::start(command)?;
         let addresses = parse(&child.line()?)?;
-        Ok(Self { child, addresses })
+        Ok(Self {
+            child,
+            addresses,
+            emss: args.emss,
+        })
+    }
+
+    /// The segment size that messages are cut for, if it is chosen.
+    pub(super) const fn emss(&self) -> Option<u32> {
+        self.emss
     }
 
     pub(super) fn tcp(&self) -> &str {
@@ -83,15 +105,19 @@ fn parse<'a, T: Deserialize<'a>>(line: &'a str) -> Result<T, Failure> {
 }
 
 /// Serves until standard input ends, that is, until the first process has gone.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(args: &BenchPeerArgs) -> Result<(), Failure> {
     // Before there is any other thread.
     let meter = Arc::new(Mutex::new(Meter::new()));
     let addresses = Addresses {
-        tcp: serve_tcp(&meter, follow_tcp)?,
-        bytes_crc: serve_tcp(&meter, |stream, meter| follow_bytes(stream, true, meter))?,
-        bytes_no_crc: serve_tcp(&meter, |stream, meter| follow_bytes(stream, false, meter))?,
-        crc: serve(true, &meter)?,
-        no_crc: serve(false, &meter)?,
+        tcp: serve_tcp(args, &meter, follow_tcp)?,
+        bytes_crc: serve_tcp(args, &meter, |stream, meter| {
+            follow_bytes(stream, true, meter)
+        })?,
+        bytes_no_crc: serve_tcp(args, &meter, |stream, meter| {
+            follow_bytes(stream, false, meter)
+        })?,
+        crc: serve(args, true, &meter)?,
+        no_crc: serve(args, false, &meter)?,
     };
     say(format_args!("{}", to_json(&addresses)))?;
     drop(std::io::stdin().read_to_end(&mut Vec::new()));
@@ -99,10 +125,12 @@ pub(crate) fn run() -> Result<(), Failure> {
 }
 
 fn serve_tcp(
+    args: &BenchPeerArgs,
     meter: &Arc<Mutex<Meter>>,
     follow: impl Fn(TcpStream, &Mutex<Meter>) -> Outcome<()> + Send + 'static,
 ) -> Result<String, Failure> {
-    let listener = TcpListener::bind(ANYWHERE).map_err(no_tcp)?;
+    // Any free port.
+    let listener = TcpListener::bind((args.address, 0)).map_err(no_tcp)?;
     let address = listener.local_addr().map_err(no_tcp)?.to_string();
     let meter = Arc::clone(meter);
     thread::spawn(move || {
@@ -114,11 +142,13 @@ fn serve_tcp(
     Ok(address)
 }
 
-fn serve(crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
+fn serve(args: &BenchPeerArgs, crc: bool, meter: &Arc<Mutex<Meter>>) -> Result<String, Failure> {
     let domain = Domain::new();
-    let listener = Listener::bind(ANYWHERE, &rdma::options(&domain, crc)).map_err(|error| {
+    let options = rdma::options(&domain, crc, args.emss);
+    let address = SocketAddr::new(args.address, 0);
+    let listener = Listener::bind(address, &options).map_err(|error| {
         let remedy = "look at the network of this machine";
-        Failure::new("cannot listen on loopback", error, remedy)
+        Failure::new("cannot listen", error, remedy)
     })?;
     let address = listener.local_addr().to_string();
     let meter = Arc::clone(meter);
@@ -181,7 +211,7 @@ fn to_json(value: &impl Serialize) -> String {
 )]
 fn no_tcp(error: std::io::Error) -> Failure {
     Failure::new(
-        "cannot listen on loopback",
+        "cannot listen",
         error,
         "look at the network of this machine",
     )

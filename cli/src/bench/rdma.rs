@@ -33,8 +33,13 @@ const NO_MESSAGES: &str = "this is for a stream";
 pub(super) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The options for both ends.
-pub(super) fn options(domain: &Domain, crc: bool) -> Options {
-    Options::new(domain)
+pub(super) fn options(domain: &Domain, crc: bool, emss: Option<u32>) -> Options {
+    let options = Options::new(domain);
+    let options = match emss {
+        Some(emss) => options.emss(emss),
+        None => options,
+    };
+    options
         .crc(crc)
         .send_queue(QUEUE)
         .receive_queue(RECEIVES)
@@ -47,13 +52,12 @@ pub(super) fn options(domain: &Domain, crc: bool) -> Options {
 pub(super) struct Rdma {
     socket: Socket,
     task: Task,
-    /// The first half is what is sent, the second what the peer writes to.
-    region: Region,
+    memory: Regions,
     out: Sge,
     sink: Sge,
-    /// The peer's second half.
+    /// What this end writes to.
     remote: RemoteRegion,
-    /// The peer's first half.
+    /// What this end reads.
     source: RemoteRegion,
     /// Requests under way.
     open: u32,
@@ -70,21 +74,49 @@ pub(super) struct Rdma {
     seen: u64,
 }
 
-/// Memory for a task: what is sent, and what is received.
-fn register(domain: &Domain, task: &Task) -> Result<Region, uwarp::RegisterError> {
-    let len = 2 * task.size.max(8) as usize;
-    domain.register(vec![0; len], Rights::REMOTE_READ | Rights::REMOTE_WRITE)
+/// Memory for a task. What peers read they may not write to, as it should be: so it needs no copy under a CRC.
+#[derive(Debug)]
+struct Regions {
+    /// What is sent, and what the peer reads.
+    out: Region,
+    /// What is received, and what the peer writes to.
+    sink: Region,
+}
+
+impl Regions {
+    /// The octets of both on the wire.
+    const WIRE_LEN: usize = 2 * RemoteRegion::WIRE_LEN;
+
+    fn register(domain: &Domain, task: &Task) -> Result<Self, uwarp::RegisterError> {
+        let octets = || vec![0; task.size.max(8) as usize];
+        Ok(Self {
+            out: domain.register(octets(), Rights::REMOTE_READ)?,
+            sink: domain.register(octets(), Rights::REMOTE_WRITE)?,
+        })
+    }
+
+    /// For the peer.
+    fn to_bytes(&self) -> Outcome<Vec<u8>> {
+        let out = self.out.remote().ok_or("revoked")?;
+        let sink = self.sink.remote().ok_or("revoked")?;
+        Ok([out.to_bytes(), sink.to_bytes()].concat())
+    }
 }
 
 impl Rdma {
-    pub(super) fn connect(address: &str, task: Task, crc: bool) -> Outcome<Self> {
+    pub(super) fn connect(
+        address: &str,
+        task: Task,
+        crc: bool,
+        emss: Option<u32>,
+    ) -> Outcome<Self> {
         let domain = Domain::new();
-        let region = register(&domain, &task)?;
-        let mut data = region.remote().ok_or("revoked")?.to_bytes().to_vec();
+        let memory = Regions::register(&domain, &task)?;
+        let mut data = memory.to_bytes()?;
         data.extend(task.encode());
-        let socket = connect(address, &options(&domain, crc).private_data(&data))?;
+        let socket = connect(address, &options(&domain, crc, emss).private_data(&data))?;
         let established = socket.established().ok_or(Error::SetupClosed)?;
-        let end = Self::new(socket, task, region, &established.private_data)?;
+        let end = Self::new(socket, task, memory, &established.private_data)?;
         for id in 0..RECEIVES {
             end.post_receive(u64::from(id))?;
         }
@@ -94,31 +126,28 @@ impl Rdma {
     /// The other end, which reads what the task is.
     pub(super) fn accept(incoming: Incoming, domain: &Domain) -> Outcome<Self> {
         let data = incoming.private_data().to_vec();
-        let (_, order) = data
-            .split_at_checked(RemoteRegion::WIRE_LEN)
-            .ok_or("no task")?;
+        let (_, order) = data.split_at_checked(Regions::WIRE_LEN).ok_or("no task")?;
         let task = Task::decode(order).ok_or("no task")?;
-        let region = register(domain, &task)?;
-        let sink = region.slice(region.len() / 2..)?;
+        let memory = Regions::register(domain, &task)?;
+        let sink = memory.sink.slice(..)?;
         for id in 0..RECEIVES {
             incoming.post_recv(u64::from(id), std::slice::from_ref(&sink))?;
         }
-        let socket = incoming.accept(&region.remote().ok_or("revoked")?.to_bytes())?;
-        Self::new(socket, task, region, &data)
+        let socket = incoming.accept(&memory.to_bytes()?)?;
+        Self::new(socket, task, memory, &data)
     }
 
-    fn new(socket: Socket, task: Task, region: Region, theirs: &[u8]) -> Outcome<Self> {
-        let theirs = theirs.first_chunk().ok_or("no region")?;
-        let theirs = RemoteRegion::from_bytes(theirs);
-        let half = theirs.len / 2;
+    fn new(socket: Socket, task: Task, memory: Regions, theirs: &[u8]) -> Outcome<Self> {
+        let (source, theirs) = theirs.split_first_chunk().ok_or("no region")?;
+        let (remote, _) = theirs.split_first_chunk().ok_or("no region")?;
         Ok(Self {
             socket,
             task,
-            out: region.slice(..region.len() / 2)?,
-            sink: region.slice(region.len() / 2..)?,
-            region,
-            remote: theirs.slice(half, half).ok_or("no region")?,
-            source: theirs.slice(0, half).ok_or("no region")?,
+            out: memory.out.slice(..)?,
+            sink: memory.sink.slice(..)?,
+            memory,
+            remote: RemoteRegion::from_bytes(remote),
+            source: RemoteRegion::from_bytes(source),
             open: 0,
             credit: RECEIVES - 8,
             used: 0,
@@ -339,19 +368,19 @@ impl Rdma {
             self.next()?;
         }
         self.turn += 1;
-        self.region
-            .write_at(self.word(), &self.turn.to_be_bytes())?;
+        let turn = self.turn.to_be_bytes();
+        self.memory.out.write_at(self.word(), &turn)?;
         self.socket.post_write(0, &self.list(), self.remote)?;
         self.open += 1;
         Ok(())
     }
 
     fn await_turn(&mut self) -> Outcome<()> {
-        let (region, at) = (&self.region, u64::from(self.out.len()) + self.word());
+        let (sink, at) = (&self.memory.sink, self.word());
         let next = (self.seen + 1).to_be_bytes();
         let mut word = [0; 8];
         self.socket.spin_until(Some(PATIENCE), || {
-            region.read_at(at, &mut word).ok()?;
+            sink.read_at(at, &mut word).ok()?;
             (word == next).then_some(())
         })?;
         self.seen += 1;

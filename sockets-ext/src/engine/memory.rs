@@ -145,10 +145,7 @@ impl Memory for EngineMemory<'_> {
         let len = (range.end - range.start) as usize;
         self.works
             .pieces(slot, range.start, len, |element, offset, len| {
-                let start = out.len();
-                out.resize(start + len, 0);
-                // The element was checked against its region when it was made.
-                let _ = element.memory.read_at(offset, &mut out[start..]);
+                append(&element.memory, offset, len, out);
             });
     }
 
@@ -189,9 +186,15 @@ impl Memory for EngineMemory<'_> {
     }
 
     fn copy_source(&mut self, handle: &Self::Handle, range: Range<u64>, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.resize(start + (range.end - range.start) as usize, 0);
-        let _ = handle.read_at(range.start, &mut out[start..]);
+        append(handle, range.start, (range.end - range.start) as usize, out);
+    }
+}
+
+/// Appends octets of a region. The range was checked against it before, when the element was made or the source looked
+/// up; if not, zeros keep the frame whole.
+fn append(memory: &RegionMemory, offset: u64, len: usize, out: &mut Vec<u8>) {
+    if memory.append_to(offset, len, out).is_err() {
+        out.resize(out.len() + len, 0);
     }
 }
 

@@ -98,6 +98,28 @@ pub(super) unsafe fn copy_out(dst: &mut [u8], src: *const u8) {
     unsafe { copy_out_cells(dst, src) }
 }
 
+/// Appends `len` octets of the foreign memory at `src` to `out`.
+///
+/// # Safety
+///
+/// `len` octets from `src` must satisfy what [`cells`] asks.
+pub(super) unsafe fn append(out: &mut Vec<u8>, src: *const u8, len: usize) {
+    let start = out.len();
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    if len >= STRING_MIN {
+        out.reserve(len);
+        let room = out.spare_capacity_mut().as_mut_ptr().cast();
+        // SAFETY: `room` has space for `len` octets, and a vector's never overlaps foreign memory; the caller vouches for
+        // the source.
+        unsafe { assembly::copy(room, src, len) };
+        // SAFETY: there is capacity for so many, and those from `start` on have just been written.
+        return unsafe { out.set_len(start + len) };
+    }
+    out.resize(start + len, 0);
+    // SAFETY: the caller's promise, passed on.
+    unsafe { copy_out(&mut out[start..], src) }
+}
+
 /// Stores `value` in each of `len` octets of the foreign memory at `dst`.
 ///
 /// # Safety
@@ -294,6 +316,19 @@ mod tests {
             assert_eq!(&dst[15 - skew..][..len], want, "skew {skew} len {len}");
             assert!(dst[..15 - skew].iter().all(|o| *o == GUARD));
             assert!(dst[15 - skew + len..].iter().all(|o| *o == GUARD));
+        }
+    }
+
+    #[test]
+    fn append_adds_the_span_behind_what_is_there() {
+        let mut room = pattern(ROOM);
+        let at = room.as_mut_ptr();
+        for (skew, len) in (0..16).flat_map(|s| lengths().map(move |l| (s, l))) {
+            let mut out = vec![GUARD; skew];
+            // SAFETY: `skew + len` is less than ROOM and the vector is not otherwise touched during the call.
+            unsafe { append(&mut out, at.wrapping_add(skew), len) };
+            let want = (0..skew + len).map(|i| if i < skew { GUARD } else { (i * 7 + 3) as u8 });
+            assert!(out.iter().copied().eq(want), "skew {skew} len {len}");
         }
     }
 

@@ -141,6 +141,19 @@ impl RegionMemory {
         Ok(())
     }
 
+    /// Appends a copy of `len` octets from `offset` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`SpanError::OutOfBounds`]; then `out` is as it was.
+    pub fn append_to(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), SpanError> {
+        let from = self.at(offset, len)?;
+        // SAFETY: the span is inside the region, whose octets satisfy what copying asks while `self` lives.
+        unsafe { copy::append(out, from, len) };
+        fence(Ordering::Acquire);
+        Ok(())
+    }
+
     /// Copies `octets` in at `offset`.
     ///
     /// # Errors
