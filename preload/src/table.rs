@@ -21,6 +21,9 @@ use crate::sys::NUMBERS;
 pub(crate) enum Kind {
     /// A TCP socket, not connected, whose connections shall be in DDPMODE.
     Marked,
+    /// A TCP socket, connected or not, that the program means to give to `uwarp.h`'s calls: plain TCP until then, whatever
+    /// else is asked for.
+    Message,
     /// A plain TCP connection that was accepted then; its first octets will tell.
     Undecided(Instant),
     /// A connection in DDPMODE, by its signal.

@@ -17,9 +17,14 @@ declare -A packages=(
     [nginx]="nginx-light curl wrk python3"
     [socat]="socat python3"
     [postgresql]="postgresql python3"
+    [memcached]="memcached python3"
+    [scripts]="python3 perl nodejs default-jdk-headless openssl"
+    [netcat]="netcat-openbsd python3"
+    [lighttpd]="lighttpd apache2-utils curl python3"
+    [proxies]="haproxy nginx-light curl python3"
 )
 programs=("$@")
-[[ ${#programs[@]} -gt 0 ]] || programs=(python redis iperf3 nginx socat postgresql)
+[[ ${#programs[@]} -gt 0 ]] || programs=(python redis iperf3 nginx socat postgresql memcached lighttpd proxies netcat scripts)
 
 install_missing() {
     local missing=()

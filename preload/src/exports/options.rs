@@ -119,20 +119,22 @@ fn set_mode(fd: c_int, mode: c_int) -> Step {
     };
     match mode & 0xff {
         OFF | STREAM => {}
-        MESSAGE => return Step::Failed(libc::EOPNOTSUPP),
+        MESSAGE if role.is_none() => {}
         _ => return Step::Failed(libc::EINVAL),
     }
     if let Err(error) = sys::fcntl(fd, libc::F_GETFD, 0) {
         return Step::Failed(errno::of(&error));
+    }
+    if mode == MESSAGE {
+        return set_message(fd);
     }
     let entry = table::get(fd);
     let on = mode & 0xff == STREAM;
     match entry.as_ref().map(|entry| &entry.kind) {
         Some(Kind::Stream(_)) if on => return Step::Done(0),
         Some(Kind::Stream(_)) => return Step::Failed(libc::EBUSY),
-        Some(Kind::Marked) if on => {}
-        Some(Kind::Marked) => {
-            table::change().remove(fd);
+        Some(Kind::Marked | Kind::Message) if !on => {
+            take_out(fd);
             return Step::Done(0);
         }
         Some(Kind::Undecided(_)) if !on => {
@@ -150,8 +152,14 @@ fn set_mode(fd: c_int, mode: c_int) -> Step {
     if Address::peer(fd).is_err() {
         // Not connected: this is for connections to come.
         let change = table::change();
-        if !table::has(fd) {
-            change.insert(fd, Kind::Marked);
+        match table::get(fd) {
+            None => {
+                change.insert(fd, Kind::Marked);
+            }
+            Some(entry) if matches!(entry.kind, Kind::Message) => {
+                change.become_kind(&entry, Kind::Marked);
+            }
+            Some(_) => {}
         }
         return Step::Done(0);
     }
@@ -174,9 +182,45 @@ fn set_mode(fd: c_int, mode: c_int) -> Step {
     }
 }
 
+/// The socket, and what it accepts, is plain TCP until `uwarp.h`'s calls take it.
+fn set_message(fd: c_int) -> Step {
+    let mut entry = table::get(fd);
+    if entry.is_none() && !sys::is_tcp(fd) {
+        return Step::Failed(libc::EOPNOTSUPP);
+    }
+    if let Some(undecided) = &entry
+        && matches!(undecided.kind, Kind::Undecided(_))
+    {
+        undecided::settle_as_plain(fd, undecided);
+        entry = None;
+    }
+    let change = table::change();
+    match entry.as_ref().map(|entry| (entry, &entry.kind)) {
+        None => {
+            change.insert(fd, Kind::Message);
+        }
+        Some((entry, Kind::Marked)) => change.become_kind(entry, Kind::Message),
+        Some((_, Kind::Message)) => {}
+        Some(_) => return Step::Failed(libc::EBUSY),
+    }
+    Step::Done(0)
+}
+
+/// Nothing is asked for any more of a socket that is not in DDPMODE, by any of its numbers.
+fn take_out(fd: c_int) {
+    let change = table::change();
+    if let Some(entry) = table::get(fd) {
+        entry.fate().become_plain();
+        for number in entry.numbers() {
+            change.remove(number);
+        }
+    }
+}
+
 fn mode(fd: c_int) -> c_int {
     match table::get(fd).as_ref().map(|entry| &entry.kind) {
         Some(Kind::Stream(_) | Kind::Marked) => STREAM,
+        Some(Kind::Message) => MESSAGE,
         _ => OFF,
     }
 }

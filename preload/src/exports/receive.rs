@@ -296,7 +296,7 @@ unsafe fn take(
             return Step::Plain;
         };
         match &entry.kind {
-            Kind::Marked => return Step::Plain,
+            Kind::Marked | Kind::Message => return Step::Plain,
             Kind::Stream(endpoint) => {
                 // SAFETY: the list is the caller's.
                 return unsafe {

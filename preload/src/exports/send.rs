@@ -353,7 +353,7 @@ unsafe fn put(
             return Step::Plain;
         };
         match &entry.kind {
-            Kind::Marked => return Step::Plain,
+            Kind::Marked | Kind::Message => return Step::Plain,
             Kind::Stream(endpoint) => {
                 // SAFETY: the list is the caller's.
                 return unsafe { put_to(endpoint, list, flags, sent) };

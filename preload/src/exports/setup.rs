@@ -1,7 +1,6 @@
 //! Connections that begin: connect, accept.
 
 use std::ffi::c_int;
-use std::sync::Arc;
 use std::time::Instant;
 
 use libc::{sockaddr, socklen_t};
@@ -150,7 +149,7 @@ unsafe fn chosen(fd: c_int, address: *const sockaddr, len: socklen_t) -> Option<
                 Progress::Failed(number) => endpoint.failure(number).unwrap_or(libc::ECONNABORTED),
             }));
         }
-        Some(Kind::Undecided(_)) => return None,
+        Some(Kind::Undecided(_) | Kind::Message) => return None,
         Some(Kind::Marked) => true,
         None => false,
     };
@@ -228,12 +227,16 @@ fn accepted(listener: c_int, new: c_int) -> c_int {
     super::numbers::forget(new);
     guarded(|| {
         sys::note_accepted(new);
-        let marked = || {
-            let entry: Arc<_> = table::get(listener)?;
-            matches!(entry.kind, Kind::Marked).then_some(())
-        };
+        let of_listener = table::get(listener);
+        let of_listener = of_listener.as_ref().map(|entry| &entry.kind);
+        if let Some(Kind::Message) = of_listener {
+            if !table::is_borrowed() {
+                table::change().insert(new, Kind::Message);
+            }
+            return None;
+        }
         let config = config::get();
-        if marked().is_none() {
+        if !matches!(of_listener, Some(Kind::Marked)) {
             if config.listens_nowhere() {
                 return None;
             }

@@ -12,9 +12,7 @@
 static void option(void) {
     int plain = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
     IS(ddpmode(plain), DDPMODE_OFF);
-    int mode = DDPMODE_MESSAGE;
-    FAILS(setsockopt(plain, SOL_DDP, DDPMODE, &mode, sizeof mode), EOPNOTSUPP);
-    mode = DDPMODE_STREAM;
+    int mode = DDPMODE_STREAM;
     FAILS(setsockopt(udp, SOL_DDP, DDPMODE, &mode, sizeof mode), EOPNOTSUPP);
     FAILS(setsockopt(plain, SOL_DDP, DDPMODE, &mode, 2), EINVAL);
     FAILS(setsockopt(plain, SOL_DDP, 77, &mode, sizeof mode), ENOPROTOOPT);
