@@ -537,12 +537,11 @@ impl Engine {
     /// somebody else; returns the octets written.
     fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
-        let (mut budget, growth) = match self.connection.octets_owed() {
-            0 => (FIRST_BATCH_OCTETS, BATCH_OCTETS / FIRST_BATCH_OCTETS),
-            owed => {
-                let half = usize::try_from(owed / 2).unwrap_or(FIRST_BATCH_OCTETS);
-                (half.clamp(ANSWER_OCTETS, FIRST_BATCH_OCTETS), 2)
-            }
+        let mut budget = match self.connection.octets_owed() {
+            0 => FIRST_BATCH_OCTETS,
+            owed => usize::try_from(owed / 2)
+                .unwrap_or(FIRST_BATCH_OCTETS)
+                .clamp(ANSWER_OCTETS, FIRST_BATCH_OCTETS),
         };
         loop {
             {
@@ -554,7 +553,10 @@ impl Engine {
                 self.connection
                     .transmit(&mut self.batch, &mut memory, budget, now);
             }
-            budget = (growth * budget).min(BATCH_OCTETS);
+            budget = match budget {
+                FIRST_BATCH_OCTETS.. => BATCH_OCTETS,
+                answers => 2 * answers,
+            };
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };

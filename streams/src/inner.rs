@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     /// for what `attends` says.
     bell: Bell,
     attends: AtomicUsize,
+    /// `changes` when that thread was last woken.
+    rung: AtomicUsize,
 }
 
 /// Whom to tell, and what was told last.
@@ -97,6 +99,7 @@ impl Inner {
             changed: Condvar::new(),
             bell: Bell::default(),
             attends: AtomicUsize::new(NOBODY),
+            rung: AtomicUsize::new(0),
         });
         let socket_options = inner.socket_options(&private_data);
         let setup = match role {
@@ -194,7 +197,13 @@ impl Inner {
             NOBODY => {}
             READER if !all && !now.readable => {}
             WRITER if !all && !now.writable => {}
-            _ => self.bell.ring(),
+            _ => {
+                // The attending thread comes by here itself whenever it looks, and must not wake itself for nothing.
+                let changes = self.changes.load(SeqCst);
+                if self.rung.swap(changes, SeqCst) != changes || all {
+                    self.bell.ring();
+                }
+            }
         }
         // Whoever is about to sleep has counted itself first, and looks once more.
         let sleep = |sleepers: &AtomicUsize| sleepers.load(SeqCst) > 0;

@@ -5,7 +5,7 @@ mod common;
 use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{PATIENCE, narrow, pair, pattern, read, read_to_end, write_all};
 use uwarp_streams::{StreamOptions, Wants};
@@ -232,4 +232,26 @@ fn closing_may_wait_for_what_was_written() {
         client.close(Some(PATIENCE));
     });
     assert!(client.wait(Wants::CLOSED, Some(PATIENCE)).unwrap());
+}
+
+#[test]
+fn who_waits_for_what_does_not_come_sleeps() {
+    let (client, _server) = pair(&StreamOptions::default());
+    for wants in [Wants::READABLE, Wants::CLOSED] {
+        let (wall, before) = (Instant::now(), processor_time());
+        assert!(
+            !client
+                .wait(wants, Some(Duration::from_millis(500)))
+                .unwrap()
+        );
+        let (wall, busy) = (wall.elapsed(), processor_time() - before);
+        assert!(busy * 2 < wall, "{busy:?} of {wall:?}");
+    }
+}
+
+/// What this thread has computed.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanoseconds = stat.split(' ').next().unwrap();
+    Duration::from_nanos(nanoseconds.parse().unwrap())
 }
