@@ -145,10 +145,10 @@ impl Endpoint {
         self.outbound.has_output()
     }
 
-    /// Whether a Request of the peer's has not been answered in full.
+    /// Octets of the Reads of the peer's that have not been answered in full.
     #[must_use]
-    pub fn is_answering(&self) -> bool {
-        self.outbound.responses_owed() > 0
+    pub fn octets_owed(&self) -> u64 {
+        self.outbound.octets_owed()
     }
 
     /// Whether everything posted is handed over, answered and answering.

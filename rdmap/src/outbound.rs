@@ -224,6 +224,22 @@ impl Outbound {
         self.responses.len() + usize::from(matches!(self.current, Some(Current::Response { .. })))
     }
 
+    /// Octets of the Reads of those responses.
+    pub(crate) fn octets_owed(&self) -> u64 {
+        let current = match &self.current {
+            Some(Current::Response { request, .. }) => u64::from(request.size),
+            _ => 0,
+        };
+        let queued = self
+            .responses
+            .iter()
+            .map(|response| match response.request {
+                Request::Read(request) => u64::from(request.size),
+                Request::Atomic(_) => 0,
+            });
+        current + queued.sum::<u64>()
+    }
+
     pub(crate) fn pending(&self) -> &VecDeque<Pending> {
         &self.pending
     }

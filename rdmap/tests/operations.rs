@@ -151,7 +151,12 @@ fn no_more_requests_wait_than_the_ord_allows() {
         .count();
     assert_eq!(outstanding, 2);
     assert!(!a.endpoint.has_output() && a.endpoint.expects_response());
+    assert_eq!(
+        (a.endpoint.octets_owed(), b.endpoint.octets_owed()),
+        (0, 200)
+    );
     settle(&mut a, &mut b);
+    assert_eq!(b.endpoint.octets_owed(), 0);
     assert_eq!(
         a.outcomes(),
         posted

@@ -33,8 +33,9 @@ const BATCH_OCTETS: usize = 512 * 1024;
 /// CRC takes its time.
 const FIRST_BATCH_OCTETS: usize = 128 * 1024;
 
-/// Octets of the first batch that answers Reads; each one behind it is twice as long. The peer, which may have no more
-/// Requests under way, works on the first answers while the others are made.
+/// Half of what the peer has asked for by Reads is the first batch that answers them, but at least so many octets; each
+/// one behind it is twice as long. The peer, which may have no more Requests under way, works on the first answers
+/// while the others are made.
 const ANSWER_OCTETS: usize = 32 * 1024;
 
 /// Octets that a caller takes upon itself to send along with its own request.
@@ -536,10 +537,11 @@ impl Engine {
     /// somebody else; returns the octets written.
     fn flush(&mut self, now: Instant) -> io::Result<usize> {
         let mut moved = 0;
-        let (mut budget, growth) = if self.connection.is_answering() {
-            (ANSWER_OCTETS, 2)
-        } else {
-            (FIRST_BATCH_OCTETS, BATCH_OCTETS / FIRST_BATCH_OCTETS)
+        let mut budget = match self.connection.octets_owed() {
+            0 => FIRST_BATCH_OCTETS,
+            owed => usize::try_from(owed / 2)
+                .unwrap_or(FIRST_BATCH_OCTETS)
+                .clamp(ANSWER_OCTETS, FIRST_BATCH_OCTETS),
         };
         loop {
             {
@@ -551,7 +553,10 @@ impl Engine {
                 self.connection
                     .transmit(&mut self.batch, &mut memory, budget, now);
             }
-            budget = (growth * budget).min(BATCH_OCTETS);
+            budget = match budget {
+                FIRST_BATCH_OCTETS.. => BATCH_OCTETS,
+                answers => 2 * answers,
+            };
             let Some(socket) = &self.socket else {
                 return Ok(moved);
             };

@@ -84,11 +84,10 @@ impl Connection {
             })
     }
 
-    /// Whether the peer waits for answers to its Reads or atomic operations, of which the next goes out by the next calls of
-    /// [`transmit`](Self::transmit).
+    /// Octets of the peer's Reads that are not answered in full: [`transmit`](Self::transmit) gives them next.
     #[must_use]
-    pub fn is_answering(&self) -> bool {
-        (self.link.as_ref()).is_some_and(|link| link.endpoint.is_answering())
+    pub fn octets_owed(&self) -> u64 {
+        (self.link.as_ref()).map_or(0, |link| link.endpoint.octets_owed())
     }
 
     /// The RTR frame goes before everything else (RFC 6581 s5, E01).
