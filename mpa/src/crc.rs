@@ -5,6 +5,8 @@
 //! MPA is big endian, the CRC is sent least significant octet first (trap T1). [`to_wire`] is
 //! therefore the only way this crate turns a CRC into octets.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 /// What [`crc32c()`] gives over octets that are followed by their own CRC field.
 ///
 /// A receiver can run over an FPDU once, CRC field included, and compare with this constant.
@@ -22,7 +24,7 @@ pub const CRC_LEN: usize = 4;
 #[inline]
 #[must_use]
 pub fn crc32c(octets: &[u8]) -> u32 {
-    ::crc32c::crc32c(octets)
+    append(0, octets)
 }
 
 /// The CRC-32C of everything `crc` was computed over, followed by `octets`.
@@ -36,7 +38,10 @@ pub fn crc32c(octets: &[u8]) -> u32 {
 #[inline]
 #[must_use]
 pub fn append(crc: u32, octets: &[u8]) -> u32 {
-    ::crc32c::crc32c_append(crc, octets)
+    let state = u64::from(!crc);
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, state);
+    digest.update(octets);
+    digest.finalize() as u32
 }
 
 /// The CRC field as it is sent: least significant octet first (RFC 5044 s4.4, Figure 5).
@@ -70,6 +75,15 @@ mod tests {
         for cut in 0..octets.len() {
             let (head, tail) = octets.split_at(cut);
             assert_eq!(append(append(0, head), tail), crc32c(&octets));
+        }
+    }
+    #[test]
+    fn another_implementation_agrees_at_every_length() {
+        let octets: Vec<u8> = (0..3000_u32).map(|i| (i * 7 + i / 256) as u8).collect();
+        for len in (0..600).chain((600..=3000).step_by(61)) {
+            let part = &octets[3000 - len..];
+            let expected = ::crc32c::crc32c_append(0x1234_5678, part);
+            assert_eq!(append(0x1234_5678, part), expected, "{len} octets");
         }
     }
 }
