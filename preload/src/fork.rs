@@ -13,6 +13,7 @@ use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
+use crate::exports::stdio;
 use crate::real::real;
 use crate::signal;
 use crate::sys;
@@ -98,6 +99,7 @@ pub(crate) fn take_over() {
     let numbers: Vec<c_int> = list
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
+    let mut found = Vec::new();
     for number in numbers {
         let Ok(local) = sys::Address::local(number) else {
             continue;
@@ -110,7 +112,21 @@ pub(crate) fn take_over() {
             && sys::Address::peer(number).is_ok()
             && sys::has_carried_nothing(number)
         {
-            table::change().insert(number, Kind::Undecided(Instant::now()));
+            let change = table::change();
+            let socket = sys::identity(number);
+            let first = found
+                .iter()
+                .find(|(_, its)| socket.is_some() && *its == socket);
+            match first.and_then(|&(first, _)| table::get(first)) {
+                // Another number for the same connection: standard input and output.
+                Some(entry) => change.share(&entry, number),
+                None => {
+                    change.insert(number, Kind::Undecided(Instant::now()));
+                    found.push((number, socket));
+                }
+            }
+            drop(change);
+            stdio::settle(number);
         }
     }
 }

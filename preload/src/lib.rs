@@ -21,8 +21,8 @@
 //!
 //! # What it does not see
 //!
-//! Calls that do not go through the C library's exported functions: system calls made directly (Go, io_uring), programs that are
-//! linked statically, and stdio on a socket (`fdopen`): the C library calls its own functions then.
+//! Calls that do not go through the C library's exported functions: system calls made directly (Go, io_uring), and programs that
+//! are linked statically.
 #![deny(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(
     test,

@@ -53,6 +53,9 @@ interpose! {
     close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int => numbers::close_range;
     closefrom(first: c_int) -> () => numbers::closefrom;
     fclose(file: *mut FILE) -> c_int => numbers::fclose;
+    fdopen(fd: c_int, mode: *const c_char) -> *mut FILE => stdio::fdopen;
+    fileno(file: *mut FILE) -> c_int => stdio::fileno;
+    fileno_unlocked(file: *mut FILE) -> c_int => stdio::fileno;
     dup(fd: c_int) -> c_int => numbers::dup;
     dup2(fd: c_int, new: c_int) -> c_int => numbers::dup2;
     __dup2(fd: c_int, new: c_int) -> c_int => numbers::dup2;

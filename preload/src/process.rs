@@ -25,7 +25,7 @@ extern "C" fn begin() {
     table::settle();
     fork::prepare();
     // SAFETY: the function has no condition and may be called at any time.
-    unsafe { libc::atexit(end) };
+    unsafe { libc::atexit(exit) };
     fork::take_over();
 }
 
@@ -72,6 +72,12 @@ fn report() {
     if let Ok(mut file) = file {
         let _ = file.write_all(line.as_bytes());
     }
+}
+
+/// The program returns from main, or calls exit.
+extern "C" fn exit() {
+    crate::exports::stdio::flush();
+    end();
 }
 
 /// The process ends, and its other threads shall not see it give its connections up.

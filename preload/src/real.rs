@@ -1,6 +1,6 @@
 //! The exported functions, and the ways to those that they stand before.
 
-use std::ffi::{c_int, c_uint, c_ulong, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{
@@ -8,7 +8,7 @@ use libc::{
     socklen_t, timespec, timeval,
 };
 
-use crate::exports::{numbers, options, own, receive, send, setup, waiting};
+use crate::exports::{numbers, options, own, receive, send, setup, stdio, waiting};
 use crate::{help, process};
 
 /// The function behind ours in the order of look-up, null if there is none.
@@ -33,6 +33,10 @@ impl Failed for c_int {
 
 impl Failed for isize {
     const FAILED: Self = -1;
+}
+
+impl Failed for *mut FILE {
+    const FAILED: Self = std::ptr::null_mut();
 }
 
 impl Failed for () {

@@ -80,13 +80,16 @@ static EPOLLS: Numbers = Numbers::new();
 /// Numbers that share what they refer to with another one, made by dup while nobody knew what would become of it.
 static COPIED: Numbers = Numbers::new();
 
+/// What tells one socket from another: its number in the file system.
+pub(crate) fn identity(fd: c_int) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()
+}
+
 /// The program's other numbers for what `fd` refers to.
 pub(crate) fn copies(fd: c_int) -> Vec<c_int> {
     if !COPIED.has(fd) {
         return Vec::new();
     }
-    // A socket has a number of its own in the file system.
-    let identity = |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok();
     let Some(own) = identity(fd) else {
         return Vec::new();
     };

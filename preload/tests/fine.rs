@@ -68,6 +68,19 @@ fn refused() {
 }
 
 #[test]
+fn stdio() {
+    as_tcp("stdio");
+}
+
+#[test]
+fn stdio_inherited() {
+    program().case(
+        "stdio_inherited",
+        &[("UWARP_LISTEN", "all"), ("UWARP_DDP", "all")],
+    );
+}
+
+#[test]
 fn failed_set_up() {
     program().case("failed_set_up", &[]);
 }

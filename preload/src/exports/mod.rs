@@ -13,6 +13,7 @@ pub(crate) mod own;
 pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod setup;
+pub(crate) mod stdio;
 pub(crate) mod waiting;
 
 /// A result of C's: the number, or -1 and errno.

@@ -44,14 +44,21 @@ pub(crate) unsafe fn close(fd: c_int) -> c_int {
     }
     forget(fd);
     sys::note_closed(fd);
+    super::stdio::settle(fd);
     // SAFETY: the number is the caller's.
     unsafe { real::close(fd) }
 }
 
 pub(crate) unsafe fn fclose(file: *mut FILE) -> c_int {
+    if let Some(fd) = super::stdio::standard(file) {
+        // SAFETY: it is the caller's.
+        let flushed = unsafe { libc::fflush(file) };
+        // SAFETY: the number is that of the stream, which the caller closes.
+        return flushed.min(unsafe { close(fd) });
+    }
     if !file.is_null() {
         // SAFETY: it is the caller's.
-        let fd = unsafe { libc::fileno(file) };
+        let fd = unsafe { real::fileno(file) };
         if table::has(fd) {
             // SAFETY: it is the caller's. What is left in its buffer goes the way of the C library's own writes.
             unsafe { libc::fflush(file) };
@@ -135,6 +142,7 @@ fn copy(old: c_int, replaces: Option<c_int>, make: impl FnOnce() -> c_int) -> c_
 fn noted(old: c_int, new: c_int) -> c_int {
     if new >= 0 && new != old && !table::is_borrowed() {
         sys::note_copied(old, new);
+        super::stdio::settle(new);
     }
     new
 }

@@ -383,6 +383,105 @@ static void requests(void) {
     exchange(a, b);
 }
 
+/* stdio on a socket. */
+static void stdio(void) {
+    int a, b;
+    both_ends(&a, &b);
+    char in[100];
+    FILE *out = fdopen(a, "w"), *from = fdopen(dup(b), "r"), *both = fdopen(dup(b), "r+");
+    CHECK(out && from && both);
+    IS(fileno(out), a);
+    IS(fprintf(out, "one %d\ntwo\nthree", 1), 15);
+    IS(fflush(out), 0);
+    CHECK(fgets(in, sizeof in, from) && strcmp(in, "one 1\n") == 0);
+    CHECK(fgets(in, sizeof in, from) && strcmp(in, "two\n") == 0);
+    IS(fgetc(from), 't');
+    setvbuf(both, NULL, _IONBF, 0);
+    IS(fputs("back", both) >= 0, 1);
+    IS(recv(a, in, 4, MSG_WAITALL), 4);
+    IS(fclose(both), 0);
+    IS(fputs(" and the end\n", out) >= 0, 1);
+    IS(fclose(out), 0);
+    FAILS(fcntl(a, F_GETFD), EBADF);
+    CHECK(fgets(in, sizeof in, from) && strcmp(in, "hree and the end\n") == 0);
+    IS(fgetc(from), EOF);
+    CHECK(feof(from) && !ferror(from));
+    IS(fclose(from), 0);
+    close(b);
+
+    /* The standard streams, of this program and of one that inherits them. */
+    both_ends(&a, &b);
+    int kept = OK(fcntl(1, F_DUPFD, 10));
+    OK(dup2(a, 1));
+    printf("printed %d\n", 5);
+    fflush(stdout);
+    OK(dup2(kept, 1));
+    IS(recv(b, in, 10, MSG_WAITALL), 10);
+    IS(memcmp(in, "printed 5\n", 10), 0);
+    close(a);
+    IS(read(b, in, 1), 0);
+
+    /* What is in a buffer when the program ends is sent. */
+    int listener = listen_at(NULL), port = port_of(listener);
+    pid_t child = fork();
+    if (child == 0) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        if (!plain) {
+            set_ddpmode(client, DDPMODE_STREAM);
+        }
+        OK(connect_port(client, port));
+        fputs("last words", fdopen(client, "w"));
+        exit(0);
+    }
+    if (!plain) {
+        set_ddpmode(listener, DDPMODE_STREAM);
+    }
+    b = OK(accept(listener, NULL, NULL));
+    IS(recv(b, in, 11, MSG_WAITALL), 10);
+    IS(memcmp(in, "last words", 10), 0);
+    int status;
+    IS(waitpid(child, &status, 0), child);
+    IS(status, 0);
+}
+
+/* A program that serves its standard input and output, as inetd's do. Run with UWARP_LISTEN=all and UWARP_DDP=all. */
+static void stdio_inherited(void) {
+    int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    OK(connect_to(client, listener));
+    int server = OK(accept(listener, NULL, NULL));
+    pid_t child = fork();
+    if (child == 0) {
+        OK(dup2(server, 0));
+        OK(dup2(server, 1));
+        OK(execl("/proc/self/exe", "fine", "answers_lines", NULL));
+    }
+    close(server);
+    char in[16];
+    for (int round = 0; round < 3; round++) {
+        write_all(client, "hello\n", 6);
+        IS(recv(client, in, 10, MSG_WAITALL), 10);
+        IS(memcmp(in, "6: hello\n\n", 10), 0);
+    }
+    IS(ddpmode(client), plain ? DDPMODE_OFF : DDPMODE_STREAM);
+    OK(shutdown(client, SHUT_WR));
+    IS(recv(client, in, 16, MSG_WAITALL), 4);
+    IS(read(client, in, 16), 0);
+    int status;
+    IS(waitpid(child, &status, 0), child);
+    IS(status, 0);
+}
+
+static void answers_lines(void) {
+    char line[100];
+    while (fgets(line, sizeof line, stdin)) {
+        printf("%zu: %s\n", strlen(line), line);
+        fflush(stdout);
+    }
+    CHECK(feof(stdin));
+    printf("end\n");
+    exit(0);
+}
+
 /* A connect that fails, and what follows it. */
 static void refused(void) {
     int listener = listen_at(NULL), port = port_of(listener);
@@ -648,6 +747,9 @@ int main(int count, char **arguments) {
         {"polls", polls},
         {"requests", requests},
         {"refused", refused},
+        {"stdio", stdio},
+        {"stdio_inherited", stdio_inherited},
+        {"answers_lines", answers_lines},
         {"failed_set_up", failed_set_up},
         {"server_first_nonblocking", server_first_nonblocking},
         {"dup_before_connect", dup_before_connect},
