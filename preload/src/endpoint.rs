@@ -15,7 +15,7 @@ use crate::fate::Fate;
 use crate::process::{self, Count};
 use crate::signal::{Shown, Signal};
 use crate::sys::{self, Address};
-use crate::{config, connector, errno, help};
+use crate::{config, connector, errno};
 
 /// Which end sends the MPA Request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +163,6 @@ impl Endpoint {
             Role::Initiator => StreamSocket::initiate(socket, &options, watch),
             Role::Responder => StreamSocket::respond(socket, &options, watch),
         })?;
-        help::begin();
         let _ = self.stream.set(stream);
         self.changed(None);
         Ok(())
@@ -350,14 +349,12 @@ impl Endpoint {
 
     /// From now on the signal is right, until as many [`unwatch`](Self::unwatch) have been called.
     pub(crate) fn watch(&self) {
-        help::waits();
         self.fate.add_watcher();
         fence(Ordering::SeqCst);
         self.signal.show(|| self.shown());
     }
 
     pub(crate) fn unwatch(&self) {
-        help::waited();
         self.fate.remove_watcher();
     }
 
@@ -421,7 +418,6 @@ impl Endpoint {
     /// The program has taken octets.
     pub(crate) fn has_taken(&self) {
         self.in_vain.store(0, Ordering::Relaxed);
-        help::is_busy();
         self.has_read();
     }
 
@@ -450,7 +446,6 @@ impl Endpoint {
 
     /// The program has put octets, and there may be no room any more.
     pub(crate) fn has_written(&self) {
-        help::is_busy();
         if self.is_watched() {
             self.signal.show(|| self.shown());
         }

@@ -18,7 +18,7 @@ use crate::real::real;
 use crate::signal;
 use crate::sys;
 use crate::table::{self, Kind};
-use crate::{config, connector, help, process};
+use crate::{config, connector, process};
 
 /// Says what is to be done around forks.
 pub(crate) fn prepare() {
@@ -41,7 +41,6 @@ extern "C" fn in_child() {
     connector::forked();
     signal::forked();
     process::forked();
-    help::forked();
     sys::forked();
     let entries = table::forked();
     let change = table::change();

@@ -42,7 +42,6 @@ mod exports;
 mod fallback;
 mod fate;
 mod fork;
-mod help;
 mod process;
 mod real;
 mod signal;

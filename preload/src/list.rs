@@ -64,7 +64,7 @@ interpose! {
     fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int => numbers::fcntl;
     __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int => numbers::fcntl;
 
-    // Waiting. epoll_pwait2 is the kernel's.
+    // Waiting. epoll_wait and its kin are the kernel's.
     poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => waiting::poll;
     __poll(list: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int => waiting::poll;
     __poll_chk(list: *mut pollfd, count: nfds_t, timeout: c_int, room: usize) -> c_int => waiting::poll_chk;
@@ -73,8 +73,6 @@ interpose! {
     select(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => waiting::select;
     __select(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *mut timeval) -> c_int => waiting::select;
     pselect(count: c_int, reads: *mut fd_set, writes: *mut fd_set, excepts: *mut fd_set, timeout: *const timespec, mask: *const sigset_t) -> c_int => waiting::pselect;
-    epoll_wait(set: c_int, events: *mut epoll_event, room: c_int, timeout: c_int) -> c_int => help::epoll_wait;
-    epoll_pwait(set: c_int, events: *mut epoll_event, room: c_int, timeout: c_int, mask: *const sigset_t) -> c_int => help::epoll_pwait;
     epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut epoll_event) -> c_int => waiting::epoll_ctl;
 
     // This library's own descriptors, which are kept out of the program's way.

@@ -9,7 +9,7 @@ use libc::{
 };
 
 use crate::exports::{numbers, options, own, receive, send, setup, stdio, waiting};
-use crate::{help, process};
+use crate::process;
 
 /// The function behind ours in the order of look-up, null if there is none.
 fn next(known: &AtomicPtr<c_void>, name: &'static str) -> *mut c_void {

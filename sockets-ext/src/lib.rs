@@ -132,8 +132,6 @@ pub mod fork;
 #[cfg(not(loom))]
 mod iov;
 #[cfg(not(loom))]
-mod lend;
-#[cfg(not(loom))]
 mod link;
 #[cfg(not(loom))]
 mod listener;
@@ -164,7 +162,6 @@ mod api {
     pub use crate::descriptor::MAX_SGE;
     pub use crate::domain::{Domain, Region, RegisterError, RemoteRegion, Sge, StillInUse};
     pub use crate::error::{EndText, Error, PostError, WaitError};
-    pub use crate::lend::{Alone, Helper, Sleep};
     pub use crate::listener::{Incoming, Listener};
     pub use crate::memory::{Memory, MemoryError, RegionMemory, SpanError};
     pub use crate::notify::Notify;

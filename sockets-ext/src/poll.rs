@@ -4,11 +4,10 @@
 //! tells anew of what is ready by then. So no readiness is lost when an interest is dropped and taken up again.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// Events that one wait takes at the most.
@@ -92,22 +91,19 @@ impl Readiness {
 pub(crate) struct Poll(Epoll);
 
 /// Room for the events of one wait.
-#[derive(Debug)]
 pub(crate) struct Events {
     room: Vec<EpollEvent>,
     count: usize,
 }
 
-impl Default for Events {
-    fn default() -> Self {
+impl Events {
+    pub(crate) fn new() -> Self {
         Self {
             room: vec![EpollEvent::empty(); EVENTS_MAX],
             count: 0,
         }
     }
-}
 
-impl Events {
     /// The events of the last wait: whose they are, and what they say.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, Readiness)> {
         (self.room[..self.count].iter())
@@ -118,17 +114,6 @@ impl Events {
 impl Poll {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
-    }
-
-    /// Whether a wait would tell of something. Takes nothing.
-    pub(crate) fn is_ready(&self) -> bool {
-        let mut ask = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
-        poll(&mut ask, PollTimeout::ZERO).is_ok_and(|count| count > 0)
-    }
-
-    /// The descriptor, which is readable when a wait would tell of something.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.0.as_fd()
     }
 
     /// Watches `fd`; its events come with `token`.
@@ -172,7 +157,7 @@ mod tests {
     use super::*;
 
     fn told(poll: &Poll) -> Vec<(usize, Readiness)> {
-        let mut events = Events::default();
+        let mut events = Events::new();
         poll.wait(&mut events, Some(Duration::ZERO)).unwrap();
         events.iter().collect()
     }

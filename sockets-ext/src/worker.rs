@@ -13,7 +13,6 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use crate::control::Message;
 use crate::engine::Turn;
 use crate::error::Error;
-use crate::lend::Lending;
 use crate::link::Link;
 use crate::listener::ListenerEntry;
 use crate::poll::{Events, Interest, Poll, Readiness};
@@ -89,14 +88,6 @@ impl Workers {
         self.0.handles.iter().all(WorkerHandle::is_ours)
     }
 
-    /// The worker, if there is one alone.
-    pub(crate) fn only(&self) -> Option<WorkerHandle> {
-        match &self.0.handles[..] {
-            [only] => Some(only.clone()),
-            _ => None,
-        }
-    }
-
     pub(crate) fn next(&self) -> WorkerHandle {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
         self.0.handles[turn % self.0.handles.len()].clone()
@@ -127,7 +118,6 @@ struct Shared {
     review: AtomicBool,
     /// The worker is to end.
     stop: AtomicBool,
-    lending: Lending,
 }
 
 /// The UNIX socket to a worker, which wakes it from its poll.
@@ -177,7 +167,6 @@ impl WorkerHandle {
             sockets: AtomicUsize::new(0),
             review: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            lending: Lending::default(),
         });
         let worker = Worker::new(Arc::clone(&shared), inbox).map_err(&system)?;
         std::thread::Builder::new()
@@ -198,16 +187,7 @@ impl WorkerHandle {
         &self.0.poll
     }
 
-    pub(crate) fn lending(&self) -> &Lending {
-        &self.0.lending
-    }
-
-    /// A helper that has announced its sleep is awake.
-    pub(crate) fn withdraw_sleep(&self) {
-        self.0.run.rise();
-    }
-
-    pub(crate) fn is_ours(&self) -> bool {
+    fn is_ours(&self) -> bool {
         crate::fork::check(self.0.run.bell().generation).is_ok()
     }
 
@@ -241,7 +221,6 @@ impl WorkerHandle {
     fn stop(&self) {
         self.0.stop.store(true, Ordering::SeqCst);
         self.tell(Message::Stop);
-        self.0.lending.end();
     }
 
     /// Sends a message whose order stands in a flag already. When the socket is full the worker reads it
@@ -270,8 +249,7 @@ enum Entry {
     },
 }
 
-#[derive(Debug)]
-pub(crate) struct Worker {
+struct Worker {
     shared: Arc<Shared>,
     inbox: UnixDatagram,
     entries: Vec<Option<Entry>>,
@@ -306,53 +284,19 @@ impl Worker {
     }
 
     fn run(mut self) {
-        let mut events = Events::default();
-        let shared = Arc::clone(&self.shared);
+        let mut events = Events::new();
         while !self.has_ended() {
             self.sleep(&mut events);
-            self.act(&events);
-            if shared.lending.is_wanted() {
-                self = shared.lending.lend(self);
+            for (token, readiness) in events.iter() {
+                match token {
+                    CONTROL => self.read_control(),
+                    CLOCK => self.tick(),
+                    index => self.socket_ready(index, readiness),
+                }
             }
+            self.run_queue();
+            self.run_timers();
         }
-    }
-
-    /// Does what the poll has told of, and what is queued and due.
-    fn act(&mut self, events: &Events) {
-        for (token, readiness) in events.iter() {
-            match token {
-                CONTROL => self.read_control(),
-                CLOCK => self.tick(),
-                index => self.socket_ready(index, readiness),
-            }
-        }
-        self.run_queue();
-        self.run_timers();
-    }
-
-    /// Does what there is to do now, by a helper.
-    pub(crate) fn help(&mut self, events: &mut Events) {
-        match self.shared.poll.wait(events, Some(Duration::ZERO)) {
-            Ok(()) => self.act(events),
-            Err(error) => tracing::error!(%error, "the poll of a uwarp worker failed"),
-        }
-    }
-
-    /// A helper is about to sleep; until when it may, or `None` if it may not. It is counted as asleep until
-    /// [`WorkerHandle::withdraw_sleep`] in both cases.
-    pub(crate) fn announce_sleep(&self) -> Option<Option<Instant>> {
-        let run = &self.shared.run;
-        std::mem::forget(run.sleep());
-        let quiet = run.ring().is_empty() && run.is_silent();
-        quiet.then(|| self.timers.first().map(|&(deadline, _)| deadline))
-    }
-
-    /// Whether something waits to be done.
-    pub(crate) fn has_work(&self) -> bool {
-        let due = |&(deadline, _): &(Instant, usize)| deadline <= Instant::now();
-        !self.shared.run.ring().is_empty()
-            || self.timers.first().is_some_and(due)
-            || self.shared.poll.is_ready()
     }
 
     /// Whether the worker has been told to stop, and has nothing left to do: a socket may have been made

@@ -12,7 +12,6 @@ use libc::{epoll_event, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 
 use crate::border::guarded;
 use crate::endpoint::Endpoint;
-use crate::help;
 use crate::real::real;
 use crate::sys::{self, NUMBERS};
 use crate::table::{self, Kind, Registration};
@@ -397,10 +396,10 @@ pub(crate) unsafe fn epoll_ctl(
         return result;
     }
     // The number must not become something else between the call and the note of it.
-    let change = table::change();
+    let change = (!table::is_borrowed()).then(table::change);
     // SAFETY: the arguments are the caller's.
     let result = unsafe { real::epoll_ctl(set, operation, fd, event) };
-    if result == 0 {
+    if result == 0 && change.is_some() {
         guarded(|| {
             let entry = table::get(fd)?;
             if operation == libc::EPOLL_CTL_DEL {
@@ -410,7 +409,6 @@ pub(crate) unsafe fn epoll_ctl(
             // SAFETY: it is the caller's; the kernel has read it.
             let event = unsafe { event.read_unaligned() };
             let (events, data) = (event.events, event.u64);
-            help::note_set(set);
             entry.register(Registration {
                 set,
                 number: fd,

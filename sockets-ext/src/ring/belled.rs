@@ -75,11 +75,6 @@ impl<T, D: Doorbell> BelledRing<T, D> {
         self.wakeup.sleep()
     }
 
-    /// A caller whose guard was forgotten is awake.
-    pub(crate) fn rise(&self) {
-        self.wakeup.rise();
-    }
-
     fn ring_if_any(&self) {
         if !self.ring.is_empty() {
             self.wakeup.filled(&self.bell);

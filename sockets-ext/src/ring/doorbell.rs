@@ -129,20 +129,15 @@ impl Wakeup {
         fence(SeqCst);
         Sleeper(self)
     }
-
-    /// Counts one that was asleep as awake.
-    pub(crate) fn rise(&self) {
-        self.word.fetch_sub(SLEEPER, Relaxed);
-    }
 }
 
-/// Somebody who sleeps, or is about to; or who says so by [`Wakeup::rise`], its guard forgotten.
+/// Somebody who sleeps, or is about to.
 #[derive(Debug)]
 pub(crate) struct Sleeper<'a>(&'a Wakeup);
 
 impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
-        self.0.rise();
+        self.0.word.fetch_sub(SLEEPER, Relaxed);
     }
 }
 
