@@ -34,15 +34,15 @@ trap stop EXIT
 ways=(plain crc no_crc)
 declare -A ports
 
-# Runs a server's or a client's command in a way.
+# Becomes a server's or a client's command, in a way; in a subshell, which is to be the one that is killed.
 run_as() {
     local way=$1 side=$2 port=$3
     shift 3
     local options=()
     [[ $way != no_crc ]] || options=(--no-crc)
     case $way in
-        plain) "$@" ;;
-        *) "$uwarp" run "--$side" "$port" "${options[@]}" -- "$@" ;;
+        plain) exec "$@" ;;
+        *) exec "$uwarp" run "--$side" "$port" "${options[@]}" -- "$@" ;;
     esac
 }
 
