@@ -99,11 +99,9 @@ pub(crate) fn replace(endpoint: &Arc<Endpoint>, plain: c_int) -> io::Result<()> 
     if endpoint.is_write_shut() {
         sys::shutdown(plain, libc::SHUT_WR);
     }
-    // Whoever waits for the signal is not told by the program's numbers any more.
-    let signal = entry.numbers().first().and_then(|&number| {
-        let watched = entry.fate().is_watched();
-        watched.then(|| sys::fcntl(number, libc::F_DUPFD_CLOEXEC, 0).ok())?
-    });
+    // Whoever waits for the signal, or is about to, is not told by the program's numbers any more.
+    let signal = (entry.numbers().first())
+        .and_then(|&number| sys::fcntl(number, libc::F_DUPFD_CLOEXEC, 0).ok());
     endpoint.renumber(-1);
     let moved = exchange(&entry, plain);
     entry.fate().become_plain();
