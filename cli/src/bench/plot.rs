@@ -12,6 +12,8 @@ const PANEL: f64 = 380.0;
 const MARGIN: (f64, f64) = (80.0, 150.0);
 const TOP: f64 = 40.0;
 const PLOT_HEIGHT: f64 = 280.0;
+/// Of the name of a size.
+const NAME_WIDTH: f64 = 56.0;
 
 /// A picture of all curves.
 pub(super) fn svg(results: &Results) -> String {
@@ -97,16 +99,24 @@ impl Panel {
                 at + 4.0
             );
         }
+        let mut named = f64::NEG_INFINITY;
         for &(size, _) in &curves[0] {
             let at = x(size);
             let _ = writeln!(
                 out,
-                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{}\" y2=\"{bottom}\" stroke=\"#eee\"/>\
-                 <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\">{}</text>",
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{}\" y2=\"{bottom}\" stroke=\"#eee\"/>",
                 top + TOP,
-                bottom + 16.0,
-                units::size(size as u64)
             );
+            // A name needs its place.
+            if at - named >= NAME_WIDTH {
+                named = at;
+                let _ = writeln!(
+                    out,
+                    "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" font-size=\"10\">{}</text>",
+                    bottom + 16.0,
+                    units::size(size as u64)
+                );
+            }
         }
         for (at, (contestant, curve)) in Contestant::ALL.iter().zip(&curves).enumerate() {
             let colour = contestant.colour();

@@ -66,7 +66,7 @@ impl Plain {
         for _ in 0..count {
             self.give()?;
         }
-        take(&mut self.stream, &mut [0])
+        take(&mut self.stream, &mut [0], self.task.busy)
     }
 
     /// The other end's part.
@@ -81,25 +81,25 @@ impl Plain {
         for _ in 0..count {
             self.take()?;
         }
-        give(&mut self.stream, &[0])
+        give(&mut self.stream, &[0], self.task.busy)
     }
 
     fn give(&mut self) -> io::Result<()> {
-        give(&mut self.stream, &self.buffer)
+        give(&mut self.stream, &self.buffer, self.task.busy)
     }
 
     fn take(&mut self) -> io::Result<()> {
-        take(&mut self.stream, &mut self.buffer)
+        take(&mut self.stream, &mut self.buffer, self.task.busy)
     }
 }
 
 /// Writes all; polls if the stream does not block.
-fn give(stream: &mut TcpStream, mut octets: &[u8]) -> io::Result<()> {
+fn give(stream: &mut TcpStream, mut octets: &[u8], polls: bool) -> io::Result<()> {
     while !octets.is_empty() {
         match stream.write(octets) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => octets = &octets[count..],
-            Err(error) if again(stream, &error) => {}
+            Err(error) if again(&error, polls) => {}
             Err(error) => return Err(error),
         }
     }
@@ -107,12 +107,12 @@ fn give(stream: &mut TcpStream, mut octets: &[u8]) -> io::Result<()> {
 }
 
 /// Fills the buffer; polls if the stream does not block.
-fn take(stream: &mut TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
+fn take(stream: &mut TcpStream, mut buffer: &mut [u8], polls: bool) -> io::Result<()> {
     while !buffer.is_empty() {
         match stream.read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => buffer = &mut buffer[count..],
-            Err(error) if again(stream, &error) => {}
+            Err(error) if again(&error, polls) => {}
             Err(error) => return Err(error),
         }
     }
@@ -120,15 +120,10 @@ fn take(stream: &mut TcpStream, mut buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// A stream that blocks says the same when it has waited too long, but takes its time for it.
-fn again(stream: &TcpStream, error: &io::Error) -> bool {
-    let polls = || {
-        nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_GETFL).is_ok_and(|flags| {
-            nix::fcntl::OFlag::from_bits_retain(flags).contains(nix::fcntl::OFlag::O_NONBLOCK)
-        })
-    };
+fn again(error: &io::Error, polls: bool) -> bool {
     match error.kind() {
         io::ErrorKind::Interrupted => true,
-        io::ErrorKind::WouldBlock => polls(),
+        io::ErrorKind::WouldBlock => polls,
         _ => false,
     }
 }

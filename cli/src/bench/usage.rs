@@ -97,6 +97,8 @@ fn count_calls() -> Option<Counter> {
         })?;
     Builder::new(Tracepoint::with_id(number.trim().parse().ok()?))
         .inherit(true)
+        // Not of the second process, which counts its own.
+        .inherit_thread(true)
         .include_kernel()
         .any_cpu()
         .observe_self()

@@ -61,12 +61,15 @@ pub(super) fn run(connections: usize, rounds: usize) -> Outcome<Crowd> {
     })
 }
 
-/// Has as many descriptors as there may be.
-pub(super) fn raise_limit() {
+/// Lets this process have as many descriptors as it may, and tells how many.
+pub(super) fn raise_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
-    }
+    let Ok((now, most)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return usize::MAX;
+    };
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    let limit = if raised.is_ok() { most } else { now };
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// Connections over plain TCP, and the thread that reads them.
