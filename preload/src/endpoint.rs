@@ -63,6 +63,7 @@ pub(crate) struct Endpoint {
     write_shut_told: AtomicBool,
     /// What the stream has told, to be told to the next read; 0 for nothing.
     kept: AtomicI32,
+    kept_write: AtomicI32,
     /// A second connect has been told that the first has succeeded.
     told: AtomicBool,
     /// How to connect again as plain TCP, until that has begun or is not needed any more.
@@ -128,6 +129,7 @@ impl Endpoint {
             write_shut: AtomicBool::new(false),
             write_shut_told: AtomicBool::new(false),
             kept: AtomicI32::new(0),
+            kept_write: AtomicI32::new(0),
             told: AtomicBool::new(false),
             fallback: Mutex::new(fallback),
             accepted: AtomicBool::new(false),
@@ -212,12 +214,11 @@ impl Endpoint {
     }
 
     fn will_fall_back(&self) -> bool {
-        self.falling_back.load(Ordering::Relaxed)
-            || self
-                .fallback
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_some()
+        // In this order: who takes it says so before it lets go of the lock.
+        let is_to_come = (self.fallback.lock())
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        is_to_come || self.falling_back.load(Ordering::Relaxed)
     }
 
     /// The error that has not been told yet.
@@ -256,6 +257,16 @@ impl Endpoint {
     /// Keeps an error for the next read.
     pub(crate) fn keep_error(&self, number: c_int) {
         self.kept.store(number, Ordering::Relaxed);
+    }
+
+    /// Keeps the error that has ended a write of which a part had been done, for the next one.
+    pub(crate) fn keep_write_error(&self, number: c_int) {
+        self.kept_write.store(number, Ordering::Relaxed);
+    }
+
+    /// That error, once.
+    pub(crate) fn kept_write_error(&self) -> Option<c_int> {
+        Some(self.kept_write.swap(0, Ordering::Relaxed)).filter(|&number| number != 0)
     }
 
     /// The error that was kept, once.

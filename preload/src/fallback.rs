@@ -149,6 +149,8 @@ impl Fallback {
         let family = c_int::from(self.to.storage.ss_family);
         // SAFETY: it touches no memory.
         let fd = sys::outcome(unsafe { libc::socket(family, kind, 0) })?;
+        // The program may close all that it does not know, or use that number itself.
+        let fd = sys::hide(fd)?;
         for set in &self.options {
             // What is as ever stays the kernel's to change: buffers that nobody has set grow.
             if Set::of(fd, set.level, set.name)

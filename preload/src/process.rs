@@ -76,12 +76,24 @@ fn report() {
 
 /// The program returns from main, or calls exit.
 extern "C" fn exit() {
+    // A signal handler that interrupts this library would wait for locks that its own thread holds.
+    if crate::border::is_in_call() {
+        ABANDONED.store(true, Ordering::Relaxed);
+        return;
+    }
     crate::exports::stdio::flush();
     end();
 }
 
 /// The process ends, and its other threads shall not see it give its connections up.
 static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// The process ends, and nothing may wait for this library's locks any more.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_abandoned() -> bool {
+    ABANDONED.load(Ordering::Relaxed)
+}
 
 pub(crate) fn is_ending() -> bool {
     ENDING.load(Ordering::Relaxed)

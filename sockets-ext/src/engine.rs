@@ -339,7 +339,8 @@ impl Engine {
         // An interest in output is dropped only along with another change: the next wait for room is
         // likely to come, and an edge that nobody waits for does not happen.
         let wanted = Interest {
-            input: !link.attendance.is_taken(),
+            // Behind the peer's last octet nobody reads: only the poll tells of a reset.
+            input: !link.attendance.is_taken() || self.end_of_stream,
             output: !self.writable,
         };
         if wanted.input != now.input || wanted.output && !now.output {

@@ -187,6 +187,44 @@ fn a_caller_sleeps_when_the_peer_has_said_its_last() {
     assert!(busy * 2 < wall, "{busy:?} of {wall:?}");
 }
 
+#[test]
+fn a_caller_that_looks_again_and_again_keeps_the_time() {
+    // A responder that says nothing is reminded, after 50 ms and 250 ms (tests/tests/reminder.rs).
+    let (client, server) = pair();
+    let reminded = || (server.socket.stats().fpdus_received >= 3).then_some(());
+    assert_eq!(client.socket.spin_until(Some(LIMIT), reminded), Ok(()));
+}
+
+#[test]
+fn a_reset_behind_the_peers_last_word_is_noticed() {
+    for spins in [true, false] {
+        let (client, server) = pair_with(|options| options, |options| options.half_close(true));
+        get_used(&client, &server, Way::Wait);
+        client.socket.shutdown().unwrap();
+        eventually("the peer's FIN", || server.socket.peer_closed());
+        let begun = AtomicBool::new(false);
+        let begins = || {
+            begun.store(true, Ordering::Relaxed);
+            None::<()>
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                eventually("a look", || begun.load(Ordering::Relaxed));
+                // So that the look has become a habit, or a sleep.
+                thread::sleep(Duration::from_millis(20));
+                client.socket.abort();
+            });
+            let outcome = if spins {
+                server.socket.spin_until(Some(LIMIT), begins)
+            } else {
+                begins();
+                server.socket.wait(Some(LIMIT)).map(drop)
+            };
+            assert_eq!(outcome, Err(WaitError::Over(End::Lost)), "spins: {spins}");
+        });
+    }
+}
+
 /// What this thread has computed.
 fn processor_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

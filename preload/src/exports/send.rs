@@ -405,6 +405,11 @@ unsafe fn put_to(
         _ if endpoint.is_write_shut() => return Step::Failed(libc::EPIPE),
         _ => return wait_for_room(endpoint, flags, *sent),
     };
+    if *sent == 0
+        && let Some(number) = endpoint.kept_write_error()
+    {
+        return Step::Failed(number);
+    }
     if endpoint.is_write_shut() {
         // The error of the connection goes before.
         return Step::Failed(match endpoint.take_error() {
@@ -426,6 +431,11 @@ unsafe fn put_to(
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return wait_for_room(endpoint, flags, *sent);
+            }
+            Err(error) if *sent > 0 => {
+                // What has been written is told first, as TCP does.
+                endpoint.keep_write_error(errno::of(&error));
+                return Step::Done(*sent);
             }
             Err(error) => return Step::Failed(errno::of(&error)),
         }

@@ -12,6 +12,7 @@ use libc::{FILE, off64_t};
 
 use super::{numbers, receive, send};
 use crate::border::is_inside;
+use crate::process;
 use crate::real::real;
 use crate::table;
 
@@ -90,7 +91,7 @@ unsafe extern "C-unwind" fn read(cookie: *mut c_void, at: *mut c_char, len: usiz
 /// 0 is an error, to the C library.
 unsafe extern "C-unwind" fn write(cookie: *mut c_void, from: *const c_char, len: usize) -> isize {
     let mut done = 0;
-    while done < len {
+    while done < len && !process::is_abandoned() {
         // SAFETY: the C library lends the octets, of which these are left.
         let rest = unsafe { from.add(done) };
         // SAFETY: as above.

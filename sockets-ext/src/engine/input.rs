@@ -128,6 +128,8 @@ impl Engine {
             && self.connection.is_receiving()
             && !self.end_of_stream
             && self.glanced.is_none()
+            // A glance does not look at the time.
+            && self.connection.deadline().is_none()
             && self.staging.filled().is_empty()
             && !self.has_rest();
         if !calm {
