@@ -52,14 +52,15 @@ fn survives_the_wire(message: &Terminate) {
     }
 }
 
-/// Without headers, the unassigned codes 0/2/01 to 0/2/04 look like siw's way to write 2/0/01 to
-/// 2/0/04, and are read as such.
+/// Without headers, the unassigned codes 0/2/01 to 0/2/04 and 2/1/06 look like siw's way to write 2/0/01 to
+/// 2/0/04 and 1/2/06, and are read as such.
 fn is_taken_for_siw(message: &Terminate) -> bool {
     let TerminateCode { layer, etype, code } = message.code;
     *message == Terminate::bare(message.code)
-        && layer == Layer::Rdmap
-        && etype == 2
-        && (1..=4).contains(&code)
+        && matches!(
+            (layer, etype, code),
+            (Layer::Rdmap, 2, 1..=4) | (Layer::Llp, 1, 6)
+        )
 }
 
 fn read_request_survives(octets: &[u8]) {

@@ -192,7 +192,8 @@ impl<'a> Model<'a> {
     }
 
     /// FPDUs of an undamaged stream that must have arrived: whole, and the one before is known or a marker
-    /// of their own shows where they begin. In runs that hold a wrong octet nothing is demanded.
+    /// of their own shows where they begin. In runs that hold a wrong octet nothing is demanded, nor in what follows in
+    /// order on a delivered FPDU whose wrong length has moved the bounds of the next.
     pub(super) fn knowable(&self) -> Vec<u64> {
         let mut known = Vec::new();
         let mut previous = false;
@@ -207,7 +208,8 @@ impl<'a> Model<'a> {
             let whole = (self.here.get(start..end)).is_some_and(|here| memchr(0, here).is_none());
             if whole && !run.contains(&start) {
                 run = self.run_around(start);
-                right = self.wrong.range(run.clone()).next().is_none();
+                right = self.wrong.range(run.clone()).next().is_none()
+                    && (run.start != self.front || self.is_of_the_stream(self.front()));
             }
             let marked = self.markers && (start..end).any(|at| at % 512 == 0);
             previous = whole && right && (previous || marked || start == self.front);
