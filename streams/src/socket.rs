@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use uwarp::End;
+
 use crate::failure;
 use crate::inner::{Addresses, Inner, Role};
 use crate::one_sided::OneSided;
@@ -233,6 +235,14 @@ impl StreamSocket {
     pub fn take_error(&self) -> Option<i32> {
         self.inner.check_owner().ok()?;
         self.inner.with(|state| state.take_error())
+    }
+
+    /// How the connection ended: what lies behind the error that a read or a write has told. `None` while it lives, and
+    /// when the set-up failed.
+    #[must_use]
+    pub fn end(&self) -> Option<End> {
+        self.inner.check_owner().ok()?;
+        self.inner.with(|state| state.end())
     }
 
     /// One-sided operations beside the stream.

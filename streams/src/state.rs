@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use uwarp::{Attendant, Batch, Completion, PostError, SendFlags, SettingUp, Sge, Socket};
+use uwarp::{Attendant, Batch, Completion, End, PostError, SendFlags, SettingUp, Sge, Socket};
 use uwarp_rsockets::{IomapEntry, Post, ReadEnd, Request, Stream, WriteError};
 
 use crate::buffers::Buffers;
@@ -47,6 +47,8 @@ pub(crate) struct State {
     error: Option<i32>,
     /// The set-up has failed, or the connection is over.
     over: bool,
+    /// How the connection ended.
+    end: Option<End>,
     /// The connection ended without a word or by a fault, and the program has been told or will be by `error`.
     reset: bool,
     /// A reader knows of it, too.
@@ -69,6 +71,7 @@ impl State {
             stream: None,
             error: None,
             over: false,
+            end: None,
             reset: false,
             read_told: false,
             write_shut: false,
@@ -164,7 +167,8 @@ impl State {
             return;
         };
         // The order matters: what has completed before the end is taken before the end is told.
-        let over = socket.end().is_some();
+        let end = socket.end();
+        let over = end.is_some();
         let ended = over || socket.peer_closed();
         // Not asked of the socket itself, which would take us for a caller that has nothing else to do.
         let queue = socket.completion_queue().clone();
@@ -183,6 +187,7 @@ impl State {
             // The worker may forget the connection, and the queue its notifier.
             self.socket = None;
             self.over = true;
+            self.end = end;
         }
     }
 
@@ -372,6 +377,10 @@ impl State {
             stream.consumed(len as u64);
         }
         self.post(buffers);
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end.clone()
     }
 
     pub(crate) fn take_error(&mut self) -> Option<i32> {

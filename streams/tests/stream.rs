@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, narrow, pair, pattern, read, read_to_end, write_all};
+use uwarp::End;
 use uwarp_streams::{StreamOptions, Wants};
 
 #[test]
@@ -175,6 +176,7 @@ fn an_abort_resets_the_peer() {
         ErrorKind::BrokenPipe
     );
     assert!(server.readiness().hung_up);
+    assert_eq!(server.end(), Some(End::Lost));
 }
 
 #[test]

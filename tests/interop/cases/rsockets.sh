@@ -5,8 +5,13 @@ rstream_our_client() {
     shift 5
     guest_start rstream 60 "$program -p 7471 -T v -T $blocking -I $iterations -C $count -S $size"
     guest_listens 7471
-    host "$peer" "$program" --connect "$guest_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@"
+    local status=0
+    host "$peer" "$program" --connect "$guest_addr:7471" -I "$iterations" -C "$count" -S "$size" "$@" >"$work/said" 2>&1 || status=$?
+    cat "$work/said"
     guest_finish rstream
+    # It has sent all and was content, but a reset came instead: credit that we sent has met a socket that was closed.
+    if grep -q "TCP connection lost" "$work/said"; then echo "$siw_lost_octets"; fi
+    return "$status"
 }
 
 rstream_our_server() {

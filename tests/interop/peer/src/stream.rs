@@ -1,5 +1,6 @@
 //! The other end of the programs that speak rsockets: rstream, riostream and rcopy. As these do it, over a byte stream of ours.
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use uwarp::{Region, Rights};
+use uwarp::{EndText, Region, Rights};
 use uwarp_streams::{StreamOptions, StreamSocket, Unwatched, Wants};
 
 use crate::end::{Outcome, PATIENCE, Place};
@@ -47,6 +48,10 @@ const SYNC: usize = 16;
 pub(crate) fn rstream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
     let connects = matches!(place, Place::Connect(_));
     let mut end = End::new(place, &settings.stream)?;
+    count_both_ways(&mut end, connects, settings).map_err(|error| end.why(error))
+}
+
+fn count_both_ways(end: &mut End, connects: bool, settings: &RstreamSettings) -> Outcome<()> {
     let turns = |end: &mut End, count: usize, size: usize| -> Outcome<()> {
         for sends in [connects, !connects] {
             for _ in 0..count {
@@ -59,9 +64,9 @@ pub(crate) fn rstream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
         }
         Ok(())
     };
-    turns(&mut end, 1, SYNC)?;
+    turns(end, 1, SYNC)?;
     for _ in 0..settings.iterations {
-        turns(&mut end, settings.transfers, settings.size)?;
+        turns(end, settings.transfers, settings.size)?;
     }
     end.finish()
 }
@@ -71,6 +76,10 @@ pub(crate) fn rstream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
 pub(crate) fn riostream(place: Place, settings: &RstreamSettings) -> Outcome<()> {
     let connects = matches!(place, Place::Connect(_));
     let mut end = End::new(place, &settings.stream)?;
+    write_both_ways(&mut end, connects, settings).map_err(|error| end.why(error))
+}
+
+fn write_both_ways(end: &mut End, connects: bool, settings: &RstreamSettings) -> Outcome<()> {
     let size = settings.size;
     let domain = end.stream.one_sided().domain();
     let region = domain.register(vec![0xff; size], Rights::REMOTE_WRITE)?;
@@ -124,6 +133,10 @@ const HEADER: usize = 16;
 pub(crate) fn rcopy(place: Place, settings: &RcopySettings) -> Outcome<()> {
     let connects = matches!(place, Place::Connect(_));
     let end = End::new(place, &settings.stream)?;
+    copy(&end, connects, settings).map_err(|error| end.why(error))
+}
+
+fn copy(end: &End, connects: bool, settings: &RcopySettings) -> Outcome<()> {
     if connects {
         let content = fs::read(&settings.file)?;
         let mut name = settings.name.clone().into_bytes();
@@ -344,6 +357,18 @@ impl End {
             if command == CLOSE {
                 return Ok(());
             }
+        }
+    }
+
+    /// An error of the stream's, with what has become of the connection.
+    fn why(&self, error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
+        // The one may be told a moment before the other.
+        let _ = self
+            .stream
+            .wait(Wants::CLOSED, Some(Duration::from_secs(1)));
+        match self.stream.end() {
+            Some(end) => format!("{error}: {}", EndText(&end)).into(),
+            None => error,
         }
     }
 
