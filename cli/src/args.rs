@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::{Contestant, Kind};
 use crate::terms::Terms;
 
 /// Where `serve` listens, and where clients look for it, unless told otherwise: "iwrp" on the keys of a
@@ -219,6 +220,12 @@ pub(crate) struct BenchArgs {
     /// Measure one connection and messages of these sizes only, of those from 8 octets to 8M that are measured
     #[arg(long, value_name = "SIZE", value_delimiter = ',', value_parser = crate::units::parse_size)]
     pub(crate) sizes: Vec<u64>,
+    /// Measure these kinds of operation only
+    #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
+    pub(crate) kinds: Vec<Kind>,
+    /// Measure these only, say one of them to see where its time goes
+    #[arg(long, value_name = "CONTESTANT", value_enum, value_delimiter = ',')]
+    pub(crate) contestants: Vec<Contestant>,
     /// Measure UCX and libfabric as well, where their programs ucx_perftest and fi_pingpong are installed
     #[arg(long)]
     pub(crate) others: bool,

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub(crate) use peer::run as peer;
+pub(crate) use task::Kind;
 
 use crate::args::BenchArgs;
 use crate::error::Failure;
@@ -32,11 +33,14 @@ use tools::Others;
 use usage::{Meter, Usage};
 
 /// One of those that are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-enum Contestant {
+pub(crate) enum Contestant {
+    /// Plain TCP
     Tcp,
+    /// uwarp, with CRC
     Crc,
+    /// uwarp, both ends doing without
     NoCrc,
 }
 
@@ -73,7 +77,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut peer = Peer::start(args)?;
     let plan = |effort| {
         let mut plan = task::plan(effort, args.full);
-        plan.retain(|task| args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)));
+        plan.retain(|task| {
+            (args.sizes.is_empty() || args.sizes.contains(&u64::from(task.size)))
+                && (args.kinds.is_empty() || args.kinds.contains(&task.kind))
+        });
         plan
     };
     let budget = Duration::from_secs(
@@ -82,8 +89,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     );
     let begun = Instant::now();
     let (mut results, mut others) = (Results::default(), Others::new(&args.sizes));
-    let mut order = Contestant::ALL;
-    let mut round = |plan: &[Task], order, results: &mut Results| {
+    let mut order = Contestant::ALL.to_vec();
+    order.retain(|one| args.contestants.is_empty() || args.contestants.contains(one));
+    let mut round = |plan: &[Task], order: &[Contestant], results: &mut Results| {
         let begun = Instant::now();
         for task in plan {
             turns(&mut peer, &mut meter, order, task, results)?;
@@ -97,8 +105,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
             ..task
         })
         .collect();
-    let least = round(&plan(1), order, &mut Results::default())?;
-    let more = round(&counted, order, &mut results)?;
+    let least = round(&plan(1), &order, &mut Results::default())?;
+    let more = round(&counted, &order, &mut results)?;
     let left = budget.saturating_sub(begun.elapsed()) / (args.rounds + 2);
     let each = more.saturating_sub(least) / (PILOT - 1);
     let effort = left.saturating_sub(least).as_secs_f64() / each.as_secs_f64().max(1e-6);
@@ -106,7 +114,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let tasks = plan(effort);
     let mut rounds = 0;
     while rounds < args.rounds && (rounds == 0 || begun.elapsed() < budget) {
-        round(&tasks, order, &mut results)?;
+        round(&tasks, &order, &mut results)?;
         if args.others || args.full {
             others.round();
         }
@@ -116,10 +124,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         tracing::debug!(rounds, effort, "round");
     }
     peer.finish()?;
-    let scenes = if args.sizes.is_empty() && args.netns.is_none() {
-        scenes::run(args.full)
-    } else {
+    let is_part = !(args.sizes.is_empty() && args.kinds.is_empty() && args.contestants.is_empty());
+    let scenes = if is_part || args.netns.is_some() {
         scenes::Scenes::default()
+    } else {
+        scenes::run(args.full)
     };
     if let Some(path) = &args.plot {
         std::fs::write(path, plot::svg(&results)).map_err(|error| {
@@ -145,11 +154,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
 fn turns(
     peer: &mut Peer,
     meter: &mut Meter,
-    order: [Contestant; 3],
+    order: &[Contestant],
     task: &Task,
     results: &mut Results,
 ) -> Result<(), Failure> {
-    for contestant in order {
+    for &contestant in order {
         let part = match contestant {
             Contestant::Tcp => task.plain(),
             _ => *task,

@@ -100,3 +100,18 @@ fn bench_prints_tables_and_draws_curves() {
     let svg = std::fs::read_to_string(picture).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
 }
+
+#[test]
+fn bench_measures_a_part_alone() {
+    let part = ["--kinds", "read", "--contestants", "no-crc"];
+    let table = run(BRIEF.into_iter().chain(part)).succeeded();
+    let measured: Vec<_> = (table.lines())
+        .filter(|line| line.contains("GB/s"))
+        .collect();
+    // No ratio, since there is nothing to compare with.
+    assert!(
+        matches!(measured[..], [line] if line.contains("64.0 KiB") && line.contains(" - ")),
+        "{table}"
+    );
+    assert!(!table.contains("Send ping-pong"), "{table}");
+}

@@ -1,5 +1,6 @@
 //! The results as text and as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -85,6 +86,14 @@ pub(super) fn text(rounds: u32, results: &Results, others: &[Other], scenes: &Sc
 
 /// The sizes of one kind of operation.
 fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
+    let summaries = results.summaries();
+    let sizes: BTreeSet<u32> = (summaries.iter())
+        .filter(|summary| (summary.key.kind, summary.key.busy) == (kind, busy))
+        .map(|summary| summary.key.size)
+        .collect();
+    if sizes.is_empty() {
+        return;
+    }
     let way = match (kind.is_ping(), busy) {
         (false, _) => "",
         (true, false) => ", blocking: time one way",
@@ -101,13 +110,6 @@ fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
         "calls",
         "allocs"
     );
-    let summaries = results.summaries();
-    let sizes = (summaries.iter())
-        .filter(|summary| {
-            let key = summary.key;
-            (key.contestant, key.kind, key.busy) == (Contestant::Crc, kind, busy)
-        })
-        .map(|summary| summary.key.size);
     for size in sizes {
         let tcp = Key {
             contestant: Contestant::Tcp,
@@ -118,7 +120,7 @@ fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
         for contestant in Contestant::ALL {
             let key = Key { contestant, ..tcp };
             if let Some(summary) = results.summary(key) {
-                let ratio = results.time_ratio(key, tcp).map_or(f64::NAN, |time| {
+                let ratio = results.time_ratio(key, tcp).map(|time| {
                     let ratio = if kind.is_ping() { time } else { time.inverse() };
                     ratio.median
                 });
@@ -128,7 +130,7 @@ fn curve(out: &mut String, results: &Results, kind: Kind, busy: bool) {
     }
 }
 
-fn line(out: &mut String, summary: &Summary, ratio: f64) {
+fn line(out: &mut String, summary: &Summary, ratio: Option<f64>) {
     let key = summary.key;
     let latency = key.kind.is_ping();
     let value = |us: f64| {
@@ -143,9 +145,10 @@ fn line(out: &mut String, summary: &Summary, ratio: f64) {
     let spread = format!("[{} .. {}]", value(summary.us_min), value(summary.us_max));
     let calls =
         (summary.system_calls).map_or_else(|| "?".to_owned(), |calls| format!("{calls:.2}"));
+    let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     let _ = writeln!(
         out,
-        "  {:11}{:13}{:>13} {:30}{:7.2}{:10.2}{:9.3}{:>9}{:8.3}",
+        "  {:11}{:13}{:>13} {:30}{:>7}{:10.2}{:9.3}{:>9}{:8.3}",
         units::size(key.size.into()),
         key.contestant.name(),
         value(summary.us),

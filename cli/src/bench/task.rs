@@ -3,26 +3,40 @@
 use serde::{Deserialize, Serialize};
 
 /// What the operations are. The last two are what plain TCP does in comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// RDMA Writes one after the other, as many outstanding as the queue takes.
+pub(crate) enum Kind {
+    /// RDMA Writes one after the other, as many outstanding as the queue takes
     Write,
-    /// Sends one after the other into posted buffers.
+    /// Sends one after the other into posted buffers
     Send,
-    /// RDMA Reads, 16 outstanding.
+    /// RDMA Reads, 16 outstanding
     Read,
-    /// A Send there, a Send back.
+    /// A Send there, a Send back
     SendPing,
-    /// A Write there and a Write back; each end spins on the last word.
+    /// A Write there and a Write back; each end spins on the last word
     WritePing,
-    /// Writes of so many octets one after the other to a stream in DDPMODE.
+    /// Writes of so many octets one after the other to a stream in DDPMODE
     Bytes,
-    /// So many octets there and back on a stream in DDPMODE.
+    /// So many octets there and back on a stream in DDPMODE
     BytesPing,
-    /// Whole messages one after the other over plain TCP.
+    /// Whole messages one after the other over plain TCP
+    #[value(skip)]
     Stream,
-    /// A message there and a message back over plain TCP.
+    /// A message there and a message back over plain TCP
+    #[value(skip)]
     Ping,
 }
 
