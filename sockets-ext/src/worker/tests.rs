@@ -7,10 +7,28 @@ use std::time::Duration;
 
 use super::{Events, Set, Worker, WorkerHandle, Workers};
 use crate::connect::DdpMode;
-use crate::{Domain, Options, Region, Rights, SendFlags, SettingUp, Socket};
+use crate::{Domain, Options, Region, Rights, SendFlags, SettingUp, Socket, Status, WaitError};
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// A worker that no thread runs, and options for sockets that it serves.
+fn worker(domain: &Domain) -> (Worker, Options) {
+    let worker = Worker::make().unwrap();
+    let workers = Workers(Arc::new(Set {
+        handles: vec![WorkerHandle(Arc::clone(&worker.shared))],
+        next: AtomicUsize::new(0),
+    }));
+    let options = Options::new(domain).workers(&workers);
+    (worker, options)
+}
+
+impl Worker {
+    /// Whether a socket asks for a turn.
+    fn is_asked(&self) -> bool {
+        !self.shared.run.ring().is_empty()
+    }
+}
 
 /// A socket whose worker is the test's, and its peer.
 struct Bench {
@@ -27,17 +45,11 @@ const LEN: usize = 100_000;
 
 impl Bench {
     fn new() -> Self {
-        let mut worker = Worker::make().unwrap();
-        let handle = WorkerHandle(Arc::clone(&worker.shared));
-        let workers = Workers(Arc::new(Set {
-            handles: vec![handle],
-            next: AtomicUsize::new(0),
-        }));
         let (near, far) = (Domain::new(), Domain::new());
+        let (mut worker, options) = worker(&near);
         let target = far.register(vec![0; LEN], Rights::REMOTE_WRITE).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let options = Options::new(&near).workers(&workers);
         let setup = SettingUp::initiator(tcp, &options).unwrap();
         let responder = std::thread::spawn(move || {
             let (tcp, _) = listener.accept().unwrap();
@@ -58,6 +70,13 @@ impl Bench {
         }
     }
 
+    /// Posts a Write that the caller does not send itself.
+    fn leave(&self, id: u64) {
+        let source = self.domain.register(vec![7; LEN], Rights::empty()).unwrap();
+        let (list, target) = ([source.slice(..).unwrap()], self.target.remote().unwrap());
+        self.socket.post_write(id, &list, target).unwrap();
+    }
+
     /// The caller looks so often that it takes the input, and goes away.
     fn look(&mut self) {
         let attendance = &self.socket.link().attendance;
@@ -73,15 +92,9 @@ impl Bench {
 fn a_caller_that_posts_and_never_looks_keeps_no_tick() {
     let mut bench = Bench::new();
     bench.look();
-    let source = bench
-        .domain
-        .register(vec![7; LEN], Rights::empty())
-        .unwrap();
-    let list = [source.slice(..).unwrap()];
-    // It has looked before the first tick, and none after it.
-    let target = bench.target.remote().unwrap();
+    // It has looked before the first tick, and not after it.
     for id in 0..3 {
-        bench.socket.post_write(id, &list, target).unwrap();
+        bench.leave(id);
         bench.worker.tick();
     }
     assert!(bench.worker.ticking.is_empty(), "the clock still ticks");
@@ -104,4 +117,52 @@ fn a_caller_that_posts_and_never_looks_keeps_no_tick() {
     socket.close().unwrap();
     drop(socket);
     worker.join().unwrap();
+}
+
+#[test]
+fn what_is_left_at_a_socket_goes_to_the_worker_when_its_caller_waits_at_another() {
+    let mut bench = Bench::new();
+    bench.look();
+    bench.leave(0);
+    assert!(!bench.worker.is_asked(), "it is left to the next tick");
+    let waited = bench.peer.wait(Some(Duration::from_millis(1)));
+    assert_eq!(waited, Err(WaitError::TimedOut));
+    assert!(
+        bench.worker.is_asked(),
+        "there may be no tick for it any more"
+    );
+    let before = bench.socket.stats().fpdus_sent;
+    bench.worker.run_queue();
+    assert!(bench.socket.stats().fpdus_sent > before);
+    assert!(!bench.socket.link().attendance.is_taken());
+}
+
+#[test]
+fn a_receive_posted_while_a_set_up_is_under_way_asks_for_a_turn() {
+    // The connection may have ended since its caller has looked; then it is flushed by that turn.
+    let (mut worker, options) = worker(&Domain::new());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let setup = SettingUp::initiator(tcp, &options).unwrap();
+    setup.post_recv(0, &[]).unwrap();
+    assert!(!worker.is_asked(), "the worker is not to know of it yet");
+    setup.begin();
+    worker.run_queue();
+    assert!(!worker.is_asked());
+    setup.post_recv(1, &[]).unwrap();
+    assert!(worker.is_asked());
+    drop(listener);
+    let mut events = Events::new();
+    while setup.outcome().is_none() {
+        worker.round(&mut events);
+    }
+    let socket = setup.into_socket();
+    let done = || socket.completion_queue().poll_one();
+    let (first, second) = (done().unwrap(), done().unwrap());
+    assert_eq!((first.id, second.id), (0, 1));
+    assert_eq!(
+        (first.status, second.status),
+        (Status::Flushed, Status::Flushed)
+    );
+    assert_eq!(done(), None);
 }
