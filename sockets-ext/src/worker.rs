@@ -483,7 +483,8 @@ impl Worker {
             Tick::Idle => {
                 let ended = link.try_drive(|engine| {
                     let ended = link.attendance.end_ticking();
-                    engine.give_input(&link);
+                    // The turn behind this tells if it fails.
+                    let _ = engine.give_input(&link);
                     ended
                 });
                 let ended = ended.is_some_and(|driven| driven.result);

@@ -1,13 +1,18 @@
 //! Tests of a worker that no thread runs: the test gives it its turns and its ticks.
 
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use super::{Events, Set, Worker, WorkerHandle, Workers};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Events, Interest, Set, Worker, WorkerHandle, Workers};
 use crate::connect::DdpMode;
-use crate::{Domain, Options, Region, Rights, SendFlags, SettingUp, Socket, Status, WaitError};
+use crate::{
+    Domain, End, Options, Region, Rights, SendFlags, SettingUp, Socket, Status, WaitError,
+};
 
 /// Longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -61,11 +66,21 @@ impl Bench {
         while setup.outcome().is_none() {
             worker.round(&mut events);
         }
+        let (socket, peer) = (setup.into_socket(), responder.join().unwrap());
+        // When the peer has been heard, the worker has no deadline to keep.
+        socket.post_recv(0, &[]).unwrap();
+        peer.post_send(0, &[], SendFlags::default()).unwrap();
+        while socket.completion_queue().poll_one().is_none() {
+            worker.round(&mut events);
+        }
+        assert!(peer.wait(Some(LIMIT)).unwrap().is_success());
+        worker.run_queue();
+        assert!(!worker.is_asked() && worker.timers.is_empty());
         Self {
             worker,
             domain: near,
-            socket: setup.into_socket(),
-            peer: responder.join().unwrap(),
+            socket,
+            peer,
             target,
         }
     }
@@ -165,4 +180,54 @@ fn a_receive_posted_while_a_set_up_is_under_way_asks_for_a_turn() {
         (Status::Flushed, Status::Flushed)
     );
     assert_eq!(done(), None);
+}
+
+#[test]
+fn a_socket_that_cannot_be_given_back_ends_at_once() {
+    for waits in [true, false] {
+        let mut bench = Bench::new();
+        let link = Arc::clone(bench.socket.link());
+        let tcp = link.socket().unwrap();
+        let token = link.token().unwrap();
+        // The poll refuses a socket that it has.
+        let spoil = || link.poll().add(&*tcp, token, Interest::INPUT);
+        bench.socket.post_recv(0, &[]).unwrap();
+        assert!(!bench.worker.is_asked());
+        if waits {
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| bench.socket.wait(Some(LIMIT)));
+                while spoil().is_err() {
+                    std::thread::yield_now();
+                }
+                let sent = bench.peer.post_send(0, &[], SendFlags::default());
+                sent.unwrap();
+                assert!(waiter.join().unwrap().unwrap().is_success());
+            });
+        } else {
+            bench.look();
+            spoil().unwrap();
+            // At another socket it gives back what it has taken here.
+            let waited = bench.peer.wait(Some(Duration::from_millis(1)));
+            assert_eq!(waited, Err(WaitError::TimedOut));
+        }
+        assert!(bench.worker.is_asked());
+        bench.worker.run_queue();
+        assert_eq!(bench.socket.end(), Some(End::Lost), "waits: {waits}");
+    }
+}
+
+#[test]
+fn whoever_sleeps_on_a_socket_that_ends_is_woken() {
+    let mut bench = Bench::new();
+    let kept = bench.socket.link().socket().unwrap();
+    bench.socket.abort();
+    bench.worker.run_queue();
+    assert_eq!(bench.socket.end(), Some(End::Aborted));
+    let mut ask = [PollFd::new(kept.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut ask, PollTimeout::ZERO), Ok(1));
+    // And nothing has been sent that would look like a proper end.
+    assert_eq!(bench.peer.end(), None);
+    drop(kept);
+    let end = bench.peer.wait(Some(LIMIT));
+    assert_eq!(end, Err(WaitError::Over(End::Lost)));
 }
