@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uwarp_streams::{Readiness, StreamOptions, StreamSocket, Watch};
 
-use crate::fallback::Fallback;
+use crate::fallback::{Fallback, Resort};
 use crate::fate::Fate;
 use crate::process::{self, Count};
 use crate::signal::{Shown, Signal};
@@ -66,14 +66,12 @@ pub(crate) struct Endpoint {
     kept_write: AtomicI32,
     /// A second connect has been told that the first has succeeded.
     told: AtomicBool,
-    /// How to connect again as plain TCP, until that has begun or is not needed any more.
-    fallback: Mutex<Option<Fallback>>,
+    /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown.
+    fallback: Resort,
     /// It is the responder.
     accepted: AtomicBool,
     /// It is in the report.
     counted: AtomicBool,
-    /// A plain connection takes this one's place; what becomes of this one is not shown.
-    falling_back: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -131,10 +129,9 @@ impl Endpoint {
             kept: AtomicI32::new(0),
             kept_write: AtomicI32::new(0),
             told: AtomicBool::new(false),
-            fallback: Mutex::new(fallback),
+            fallback: Resort::new(fallback),
             accepted: AtomicBool::new(false),
             counted: AtomicBool::new(false),
-            falling_back: AtomicBool::new(false),
         }
     }
 
@@ -196,29 +193,21 @@ impl Endpoint {
         if now.established {
             Progress::Open
         } else if let Some(error) = now.error {
-            if self.will_fall_back() {
+            if self.fallback.is_expected() {
                 Progress::Pending
             } else {
                 Progress::Failed(error)
             }
-        } else if now.hung_up && !self.will_fall_back() {
+        } else if now.hung_up && !self.fallback.is_expected() {
             Progress::Failed(libc::ECONNABORTED)
         } else {
             Progress::Pending
         }
     }
 
-    /// Whether a plain connection is to take its place, or does so just now.
+    /// Whether a plain connection takes its place just now.
     pub(crate) fn is_falling_back(&self) -> bool {
-        self.falling_back.load(Ordering::Relaxed)
-    }
-
-    fn will_fall_back(&self) -> bool {
-        // In this order: who takes it says so before it lets go of the lock.
-        let is_to_come = (self.fallback.lock())
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
-        is_to_come || self.falling_back.load(Ordering::Relaxed)
+        self.fallback.has_begun()
     }
 
     /// The error that has not been told yet.
@@ -280,7 +269,7 @@ impl Endpoint {
     }
 
     fn shown(&self) -> Shown {
-        if self.falling_back.load(Ordering::Relaxed) {
+        if self.fallback.has_begun() {
             return Shown::default();
         }
         match self.progress() {
@@ -329,14 +318,10 @@ impl Endpoint {
         if let Some(now) = now
             && !now.established
             && (now.error.is_some() || now.hung_up)
+            && let Some(plain) = self.fallback.begin()
         {
-            let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(plain) = fallback.take() {
-                self.falling_back.store(true, Ordering::Relaxed);
-                drop(fallback);
-                connector::fall_back(Arc::clone(self), &plain);
-                return;
-            }
+            connector::fall_back(Arc::clone(self), &plain);
+            return;
         }
         self.tell_of_shutdown();
         // With `watch`: either this sees the watcher, or that sees what has changed.
@@ -410,10 +395,7 @@ impl Endpoint {
 
     /// Notes an option that the program has set, for a plain connection that may follow.
     pub(crate) fn has_set(&self, level: c_int, name: c_int, value: &[u8]) {
-        let mut fallback = self.fallback.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fallback) = fallback.as_mut() {
-            fallback.has_set(level, name, value);
-        }
+        self.fallback.has_set(level, name, value);
     }
 
     /// From now on the signal is right for good.
@@ -531,7 +513,7 @@ impl Endpoint {
         let linger = self.with_tcp(|tcp| {
             sys::option::<libc::linger>(tcp, libc::SOL_SOCKET, libc::SO_LINGER).ok()
         });
-        *self.fallback.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.fallback.give_up();
         {
             let mut tcp = self.tcp.lock().unwrap_or_else(PoisonError::into_inner);
             if !tcp.given && tcp.fd >= 0 {

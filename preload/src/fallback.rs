@@ -3,6 +3,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libc::socklen_t;
 
@@ -177,5 +179,91 @@ impl Fallback {
                 Err(error)
             }
         }
+    }
+}
+
+const NONE: u8 = 0;
+const TO_COME: u8 = 1;
+const BEGUN: u8 = 2;
+
+/// The plain connection of one endpoint: there is none, it may come, or it has begun. One word says which, so that
+/// whoever looks while it begins is not told that there is none.
+#[derive(Debug)]
+pub(crate) struct Resort {
+    state: AtomicU8,
+    /// There while it is to come; changed together with the state.
+    plain: Mutex<Option<Fallback>>,
+}
+
+impl Resort {
+    pub(crate) fn new(plain: Option<Fallback>) -> Self {
+        let state = if plain.is_some() { TO_COME } else { NONE };
+        Self {
+            state: AtomicU8::new(state),
+            plain: Mutex::new(plain),
+        }
+    }
+
+    fn plain(&self) -> MutexGuard<'_, Option<Fallback>> {
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins it, once, if there is one.
+    pub(crate) fn begin(&self) -> Option<Fallback> {
+        let mut plain = self.plain();
+        let taken = plain.take()?;
+        self.state.store(BEGUN, Ordering::Release);
+        Some(taken)
+    }
+
+    /// It is not needed any more, unless it has begun.
+    pub(crate) fn give_up(&self) {
+        let mut plain = self.plain();
+        if plain.take().is_some() {
+            self.state.store(NONE, Ordering::Release);
+        }
+    }
+
+    /// The program has set an option.
+    pub(crate) fn has_set(&self, level: c_int, name: c_int, value: &[u8]) {
+        if let Some(plain) = self.plain().as_mut() {
+            plain.has_set(level, name, value);
+        }
+    }
+
+    /// Whether it may come, or has begun.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.state.load(Ordering::Acquire) != NONE
+    }
+
+    /// Whether it has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.state.load(Ordering::Acquire) == BEGUN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+
+    fn resort() -> Resort {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let to = Address::local(listener.as_raw_fd()).expect("its address");
+        Resort::new(Some(Fallback::new(listener.as_raw_fd(), to)))
+    }
+
+    #[test]
+    fn it_begins_once_and_not_after_it_was_given_up() {
+        let begun = resort();
+        assert!(begun.is_expected() && !begun.has_begun());
+        assert!(begun.begin().is_some() && begun.begin().is_none());
+        begun.give_up();
+        assert!(begun.is_expected() && begun.has_begun());
+        let given_up = resort();
+        given_up.give_up();
+        assert!(!given_up.is_expected() && given_up.begin().is_none());
+        assert!(!Resort::new(None).is_expected());
     }
 }

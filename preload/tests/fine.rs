@@ -38,6 +38,11 @@ fn shutdown_wakes() {
 }
 
 #[test]
+fn half_written() {
+    as_tcp("half_written");
+}
+
+#[test]
 fn number_used_again() {
     as_tcp("number_used_again");
 }
@@ -103,4 +108,9 @@ fn fallback_keeps_options() {
 #[test]
 fn fallback_one_shot() {
     program().case("fallback_one_shot", &[("UWARP_FALLBACK", "1")]);
+}
+
+#[test]
+fn fallback_number() {
+    program().case("fallback_number", &[("UWARP_FALLBACK", "1")]);
 }

@@ -49,6 +49,11 @@ fn ends() {
 }
 
 #[test]
+fn exit_in_a_call() {
+    case("exit_in_a_call", &[]);
+}
+
+#[test]
 fn killed() {
     case("killed", &[]);
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::bell::Bell;
 use crate::completion::{Completion, NAP};
+use crate::engine::Turn;
 use crate::link::Link;
 use crate::ring::Leave;
 
@@ -159,8 +160,7 @@ fn hand_over(link: &Weak<Link>) {
     if link.attendance.is_ticking() && link.completions.is_ours() {
         let given = link.try_drive(|engine| {
             link.attendance.stop_ticking();
-            engine.give_input(&link);
-            engine.has_rest()
+            engine.give_input(&link) == Turn::Again || engine.has_rest()
         });
         // What was left to the next tick is left to none now.
         if given.is_none_or(|given| given.called || given.result) || link.has_sends() {
@@ -215,12 +215,12 @@ fn linger(link: &Arc<Link>) -> bool {
     let taken =
         link.try_drive(|engine| engine.take_input(link, || link.attendance.take_and_linger()));
     let Some(taken) = taken else { return false };
-    if taken.result || taken.called {
+    if taken.result.is_some() || taken.called {
         // The worker's clock has to tick.
         link.schedule();
         leave_behind(link);
     }
-    taken.result
+    taken.result.is_some()
 }
 
 /// What came of driving a connection.
@@ -404,7 +404,7 @@ impl<'a> Visit<'a> {
             if !link.attendance.is_taken() {
                 let taken = link
                     .try_drive(|engine| engine.take_input(link, || link.attendance.take_input()));
-                if taken.is_some_and(|taken| taken.called) {
+                if taken.is_some_and(|taken| taken.called || taken.result == Some(Turn::Again)) {
                     link.schedule();
                 }
             }
@@ -443,9 +443,10 @@ impl<'a> Visit<'a> {
             slept = true;
             if in_vain < DRIVES_IN_VAIN {
                 // Where the peer's last octet has been read, there is always "input".
-                let input = (!link.has_read_all()).then(|| socket.as_fd());
-                doze(input, end)?;
+                let input = (!link.has_read_all()).then_some(socket);
+                doze(input.as_ref().map(|socket| socket.as_fd()), end)?;
             } else {
+                drop(socket);
                 // Whoever drives takes its time, and the input that it has not read would wake this thread at once.
                 let soon = Instant::now() + WHILE_DRIVEN;
                 doze(None, end.min(soon))?;
@@ -463,10 +464,10 @@ impl Drop for Visit<'_> {
         if !link.habits.waited(self.begun.elapsed() > LONG) {
             let given = link.try_drive(|engine| {
                 link.attendance.give_input();
-                engine.give_input(link);
+                engine.give_input(link)
             });
             if let Some(given) = given {
-                if given.called {
+                if given.called || given.result == Turn::Again {
                     link.schedule();
                 }
                 return;

@@ -258,19 +258,21 @@ impl Engine {
     }
 
     /// Takes the input away from the worker's poll, for callers that `keep` it by the rules of
-    /// [`Attendance`](crate::ring::Attendance). Whether they do now.
-    pub(crate) fn take_input(&mut self, link: &Link, keep: impl FnOnce()) -> bool {
+    /// [`Attendance`](crate::ring::Attendance). `None` if they may not now; [`Turn::Again`] if the poll has failed, and a
+    /// turn has to tell of the end that this brings about.
+    pub(crate) fn take_input(&mut self, link: &Link, keep: impl FnOnce()) -> Option<Turn> {
         if !self.is_attendable() {
-            return false;
+            return None;
         }
         keep();
-        self.watch(link, Turn::Wait);
-        true
+        Some(self.watch(link, Turn::Wait))
     }
 
-    /// Gives the input back to the worker's poll, if it is not taken any more.
-    pub(crate) fn give_input(&mut self, link: &Link) {
-        self.watch(link, Turn::Wait);
+    /// Gives the input back to the worker's poll, if it is not taken any more. [`Turn::Again`] if the poll has failed,
+    /// and a turn has to tell of the end that this brings about.
+    #[must_use]
+    pub(crate) fn give_input(&mut self, link: &Link) -> Turn {
+        self.watch(link, Turn::Wait)
     }
 
     fn run(&mut self, link: &Link, now: Instant) -> Turn {
@@ -697,6 +699,10 @@ impl Engine {
             let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
         }
         crate::fork::forget(socket.as_fd());
+        if Arc::strong_count(&socket) > 1 {
+            // A caller that sleeps on it keeps it open. This sends nothing, but wakes the caller.
+            let _ = socket.shutdown(std::net::Shutdown::Read);
+        }
     }
 
     /// The socket is the application's again.

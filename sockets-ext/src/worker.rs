@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_micros(500);
 /// How long a listener rests when the process is out of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
+const CANNOT_START: &str = "cannot start a uwarp worker";
+
 /// A set of workers that sockets are shared out to.
 ///
 /// A process has one set of its own, with one worker, that starts with the first socket set to
@@ -152,28 +154,13 @@ impl Doorbell for ControlBell {
 
 impl WorkerHandle {
     fn start(index: usize) -> Result<Self, Error> {
-        let system = Error::system("cannot start a uwarp worker");
-        let (control, inbox) = UnixDatagram::pair().map_err(&system)?;
-        control.set_nonblocking(true).map_err(&system)?;
-        inbox.set_nonblocking(true).map_err(&system)?;
-        let bell = ControlBell {
-            socket: control,
-            generation: crate::fork::generation(),
-        };
-        let shared = Arc::new(Shared {
-            run: BelledRing::new(SOCKETS_MAX, bell),
-            poll: Poll::new().map_err(&system)?,
-            listeners: Mutex::new(Vec::new()),
-            sockets: AtomicUsize::new(0),
-            review: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-        });
-        let worker = Worker::new(Arc::clone(&shared), inbox).map_err(&system)?;
+        let worker = Worker::make()?;
+        let handle = Self(Arc::clone(&worker.shared));
         std::thread::Builder::new()
             .name(format!("uwarp-{index}"))
             .spawn(move || worker.run())
-            .map_err(&system)?;
-        Ok(Self(shared))
+            .map_err(Error::system(CANNOT_START))?;
+        Ok(handle)
     }
 
     /// Gives `link` a turn soon. Takes no lock and does not block.
@@ -265,6 +252,27 @@ struct Worker {
 }
 
 impl Worker {
+    /// A worker that no thread runs yet.
+    fn make() -> Result<Self, Error> {
+        let system = Error::system(CANNOT_START);
+        let (control, inbox) = UnixDatagram::pair().map_err(&system)?;
+        control.set_nonblocking(true).map_err(&system)?;
+        inbox.set_nonblocking(true).map_err(&system)?;
+        let bell = ControlBell {
+            socket: control,
+            generation: crate::fork::generation(),
+        };
+        let shared = Arc::new(Shared {
+            run: BelledRing::new(SOCKETS_MAX, bell),
+            poll: Poll::new().map_err(&system)?,
+            listeners: Mutex::new(Vec::new()),
+            sockets: AtomicUsize::new(0),
+            review: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        Self::new(shared, inbox).map_err(system)
+    }
+
     fn new(shared: Arc<Shared>, inbox: UnixDatagram) -> io::Result<Self> {
         shared.poll.add(&inbox, CONTROL, Interest::INPUT)?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
@@ -286,17 +294,22 @@ impl Worker {
     fn run(mut self) {
         let mut events = Events::new();
         while !self.has_ended() {
-            self.sleep(&mut events);
-            for (token, readiness) in events.iter() {
-                match token {
-                    CONTROL => self.read_control(),
-                    CLOCK => self.tick(),
-                    index => self.socket_ready(index, readiness),
-                }
-            }
-            self.run_queue();
-            self.run_timers();
+            self.round(&mut events);
         }
+    }
+
+    /// Waits until there is something to do, and does it.
+    fn round(&mut self, events: &mut Events) {
+        self.sleep(events);
+        for (token, readiness) in events.iter() {
+            match token {
+                CONTROL => self.read_control(),
+                CLOCK => self.tick(),
+                index => self.socket_ready(index, readiness),
+            }
+        }
+        self.run_queue();
+        self.run_timers();
     }
 
     /// Whether the worker has been told to stop, and has nothing left to do: a socket may have been made
@@ -470,7 +483,8 @@ impl Worker {
             Tick::Idle => {
                 let ended = link.try_drive(|engine| {
                     let ended = link.attendance.end_ticking();
-                    engine.give_input(&link);
+                    // The turn behind this tells if it fails.
+                    let _ = engine.give_input(&link);
                     ended
                 });
                 let ended = ended.is_some_and(|driven| driven.result);
@@ -615,3 +629,6 @@ impl Worker {
         self.arm(index, rest);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

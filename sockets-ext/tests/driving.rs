@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{LIMIT, Node, contents, eventually, noise, pair, pair_with, remote};
-use uwarp::{Completion, CompletionQueue, End, PostError, Rights, SendFlags, WaitError};
+use common::raw::{RawPeer, write_segment};
+use common::{LIMIT, Node, contents, eventually, listen, pair, pair_with, remote};
+use uwarp::{
+    Completion, CompletionQueue, Domain, End, Options, PostError, Rights, SendFlags, WaitError,
+};
 
 /// More waits or polls than make a habit.
 const HABIT: u64 = 40;
@@ -107,70 +110,47 @@ fn requests_of_a_caller_that_goes_away_are_sent() {
 }
 
 #[test]
-fn what_is_left_at_a_socket_is_sent_while_its_caller_waits_at_another() {
-    let octets = 4 << 20;
-    let (client, server) = pair();
-    let (one, other) = pair();
-    let target = server.shared(vec![0; octets], Rights::REMOTE_WRITE);
-    let local = client.local(noise(octets, 1));
-    let list = [local.slice(..).unwrap()];
-    // TCP's buffers grow until they take more than one turn sends.
-    for id in 0..16 {
-        client
-            .socket
-            .post_write(id, &list, remote(&target))
-            .unwrap();
-        client.done(id);
-    }
-    for way in [Way::Wait, Way::Poll] {
-        get_used(&client, &server, way);
-        let zeros = vec![0; octets];
-        target.write_at(0, &zeros).unwrap();
-        one.socket.post_recv(1, &[]).unwrap();
-        client.socket.post_write(1, &list, remote(&target)).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                eventually("the Write", || contents(&target) == contents(&local));
-                send(&other, 1);
-            });
-            one.done(1);
-        });
-        other.done(1);
-        while client.socket.poll().is_some() {}
-    }
-}
-
-#[test]
-fn a_peer_that_never_rests_keeps_no_caller() {
-    let (client, server) = pair();
-    let target = client.shared(vec![0; 1 << 20], Rights::REMOTE_WRITE);
-    let local = server.local(vec![1; 1 << 20]);
-    let done = AtomicBool::new(false);
+fn a_peer_that_never_rests_keeps_no_caller_and_no_worker() {
+    let domain = Domain::new();
+    let region = domain.register(vec![0; 8], Rights::REMOTE_WRITE).unwrap();
+    let listener = listen(&Options::new(&domain));
+    let (mut peer, socket) = thread::scope(|scope| {
+        let accepted = scope.spawn(|| listener.accept_timeout(LIMIT).unwrap().accept(b"").unwrap());
+        let peer = RawPeer::connect(listener.local_addr(), true);
+        (peer, accepted.join().unwrap())
+    });
+    let place = remote(&region);
+    let write = peer.frame(&write_segment(place.stag.0, place.to, &[1; 8]));
+    // To place these takes far longer than to send them, so there are always more.
+    let writes = write.repeat((1 << 20) / write.len());
+    let (waits, done) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
+            eventually("the wait", || waits.load(Ordering::Relaxed));
+            // It is asleep by now, or soon.
+            thread::sleep(Duration::from_millis(10));
             let began = Instant::now();
-            for id in 0.. {
-                if done.load(Ordering::Relaxed) {
-                    return true;
-                }
-                if began.elapsed() > LIMIT {
-                    break;
-                }
-                let list = [local.slice(..).unwrap()];
-                match server.socket.post_write(id, &list, remote(&target)) {
-                    Ok(()) | Err(PostError::Full) => while server.socket.poll().is_some() {},
-                    Err(error) => panic!("{error}"),
-                }
+            while !done.load(Ordering::Relaxed) && began.elapsed() < 2 * LIMIT {
+                peer.send(&writes);
             }
-            false
+            done.load(Ordering::Relaxed)
         });
-        eventually("the first Write", || contents(&target)[0] == 1);
+        waits.store(true, Ordering::Relaxed);
         for _ in 0..5 {
-            let waited = client.socket.wait(Some(Duration::from_millis(20)));
+            let waited = socket.wait(Some(Duration::from_millis(50)));
             assert_eq!(waited, Err(WaitError::TimedOut));
         }
+        assert_eq!(contents(&region), [1; 8]);
+        assert!(!writer.is_finished(), "the caller was kept until the end");
+        // Nobody but the worker drives these.
+        let (client, server) = pair();
+        let target = server.shared(vec![0; 8], Rights::REMOTE_WRITE);
+        let local = client.local(vec![2; 8]);
+        let list = [local.slice(..).unwrap()];
+        client.socket.post_write(1, &list, remote(&target)).unwrap();
+        eventually("a Write at another socket", || contents(&target) == [2; 8]);
         done.store(true, Ordering::Relaxed);
-        assert!(writer.join().unwrap(), "the caller was kept until the end");
+        assert!(writer.join().unwrap(), "the worker was kept until the end");
     });
 }
 

@@ -180,6 +180,30 @@ static void shutdown_wakes(void) {
     }
 }
 
+static void *resets_later(void *argument) {
+    int fd = *(int *)argument;
+    struct linger linger = {1, 0};
+    usleep(100000);
+    OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+    close(fd);
+    return NULL;
+}
+
+/* A write that waits for room when the connection ends says what has been written; the next call says why. */
+static void half_written(void) {
+    int a, b;
+    static char octets[1 << 26];
+    both_ends(&a, &b);
+    pthread_t thread = start(resets_later, &b);
+    ssize_t done = OK(write(a, octets, sizeof octets));
+    CHECK(done > 0 && done < (ssize_t)sizeof octets);
+    IS(pthread_join(thread, NULL), 0);
+    FAILS(write(a, octets, 1), ECONNRESET);
+    expect_sigpipe(0);
+    FAILS(write(a, octets, 1), EPIPE);
+    expect_sigpipe(1);
+}
+
 /* A number that is closed, and becomes another connection's, while somebody reads from it: he does not follow. */
 static void number_used_again(void) {
     for (int how = 0; how < 2; how++) {
@@ -732,6 +756,51 @@ static void fallback_one_shot(void) {
     }
 }
 
+/* Whether a connection to this port waits for the answer to its SYN, by this list of the kernel's. */
+static int waits_for_syn(int list, int port) {
+    static char lines[1 << 20];
+    char wanted[32];
+    snprintf(wanted, sizeof wanted, ":%04X 02 ", port);
+    OK(lseek(list, 0, SEEK_SET));
+    size_t len = 0;
+    for (ssize_t done; (done = OK(read(list, lines + len, sizeof lines - 1 - len))) > 0;) {
+        len += done;
+    }
+    lines[len] = 0;
+    return strstr(lines, wanted) != NULL;
+}
+
+/* While a plain connection is being made, it takes no number that the program might take for its own. Run with
+ * UWARP_FALLBACK=1. */
+static void fallback_number(void) {
+    int listener = listen_at(NULL);
+    /* Of those that wait to be accepted there may be one. */
+    OK(listen(listener, 0));
+    int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    FAILS(connect_to(client, listener), EINPROGRESS);
+    int server = OK(accept(listener, NULL, NULL)), other = OK(socket(AF_INET, SOCK_STREAM, 0));
+    OK(connect_to(other, listener));
+    char in[8];
+    IS(recv(server, in, 8, 0), 8);
+    int list = OK(open("/proc/net/tcp", O_RDONLY)), lowest = OK(dup(0));
+    close(lowest);
+    write_all(server, "no MPA here", 11);
+    while (!waits_for_syn(list, port_of(listener))) {
+        usleep(1000);
+    }
+    IS(dup(0), lowest);
+    /* It comes about when there is a place. */
+    close(OK(accept(listener, NULL, NULL)));
+    int plain_server = OK(accept(listener, NULL, NULL));
+    wait_for(client, POLLOUT);
+    while (ddpmode(client) != DDPMODE_OFF) {
+        usleep(1000);
+    }
+    OK(fcntl(client, F_SETFL, 0));
+    exchange(client, plain_server);
+}
+
 int main(int count, char **arguments) {
     static const struct entry {
         const char *name;
@@ -741,6 +810,7 @@ int main(int count, char **arguments) {
         {"peeks_all", peeks_all},
         {"shutdowns", shutdowns},
         {"shutdown_wakes", shutdown_wakes},
+        {"half_written", half_written},
         {"number_used_again", number_used_again},
         {"writer_does_not_follow", writer_does_not_follow},
         {"epoll_sets", epoll_sets},
@@ -755,6 +825,7 @@ int main(int count, char **arguments) {
         {"dup_before_connect", dup_before_connect},
         {"fallback_keeps_options", fallback_keeps_options},
         {"fallback_one_shot", fallback_one_shot},
+        {"fallback_number", fallback_number},
     };
     begin();
     plain = getenv("PLAIN") != NULL;

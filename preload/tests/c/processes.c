@@ -4,6 +4,7 @@
 
 #include <spawn.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 
 extern char **environ;
 
@@ -252,6 +253,42 @@ static void ends(void) {
     }
 }
 
+static void ends_now(int number) {
+    (void)number;
+    exit(7);
+}
+
+/* A signal handler that interrupts a call, in the midst of the octets that are written, and ends the program. What it
+ * needs for that the call may hold. */
+static void exit_in_a_call(void) {
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int buffered = 0; buffered < 2; buffered++) {
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(15);
+            int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+            set_ddpmode(client, DDPMODE_STREAM);
+            OK(connect_port(client, port));
+            if (buffered) {
+                CHECK(fputs("what the C library would write at the end", fdopen(client, "w")) >= 0);
+            }
+            char *forbidden = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            CHECK(forbidden != MAP_FAILED);
+            CHECK(signal(SIGSEGV, ends_now) != SIG_ERR);
+            write(client, forbidden, 4096);
+            _exit(1);
+        }
+        int server = OK(accept(listener, NULL, NULL));
+        settle(server);
+        int status;
+        IS(waitpid(child, &status, 0), child);
+        CHECK(WIFEXITED(status));
+        IS(WEXITSTATUS(status), 7);
+        close(server);
+    }
+}
+
 /* Killed, at any time: the other end learns it. */
 static void killed(void) {
     int listener = listen_at(NULL), port = port_of(listener);
@@ -432,6 +469,7 @@ int main(int count, char **arguments) {
         {"cloexec", cloexec},
         {"nothing_inherited", nothing_inherited},
         {"ends", ends},
+        {"exit_in_a_call", exit_in_a_call},
         {"killed", killed},
         {"killed_with_child", killed_with_child},
         {"falls_back", falls_back},

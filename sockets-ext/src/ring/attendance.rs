@@ -13,7 +13,8 @@
 //! `TICKING` is for callers that come back soon: giving the input back and taking it again costs a system call each,
 //! a tick costs the worker little. The worker ends it when a tick finds that nobody has looked at the input since the
 //! last one (`SEEN` is unset), or that one caller has been waiting all the time. So input waits for two ticks at the
-//! most. Requests that a caller has left unsent (`LEFT`) are sent at the next tick.
+//! most. Requests that a caller has left unsent (`LEFT`) are sent at the next tick; whoever only posts and never looks
+//! does not keep the clock going.
 //!
 //! `TAKEN` changes only while the connection's [`Baton`](super::Baton) is held, together with the interest of the
 //! worker's poll. The other bits change at any time.
@@ -49,11 +50,12 @@ pub(crate) enum Leave {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Tick {
-    /// Drive the connection, since requests were left to be sent, and come again at the next tick.
+    /// Drive the connection, since requests were left to be sent by callers that look, and come again at the next tick.
     Drive,
     /// Come again at the next tick: a caller was here.
     Skip,
-    /// Drive the connection and try to [`end_ticking`](Attendance::end_ticking).
+    /// Try to [`end_ticking`](Attendance::end_ticking), and drive the connection after that: nobody has looked, and
+    /// requests may have been left to be sent.
     Idle,
     /// It ticks no more: a caller sleeps on it.
     Dormant,
@@ -154,10 +156,10 @@ impl Attendance {
             }
         });
         match before {
-            Ok(word) if word & LEFT != 0 => Tick::Drive,
+            Ok(word) if word & LEFT != 0 && word & (SEEN | ATTENDED) != 0 => Tick::Drive,
             Ok(word) if word & SEEN != 0 => Tick::Skip,
-            Ok(_) => Tick::Dormant,
-            Err(_) => Tick::Idle,
+            Ok(word) if word & ATTENDED != 0 => Tick::Dormant,
+            Ok(_) | Err(_) => Tick::Idle,
         }
     }
 
@@ -167,9 +169,10 @@ impl Attendance {
         let _ = self.change(|word| (word & ATTENDED == 0).then_some(0));
     }
 
-    /// Ends the ticking and gives the input back to the worker, if still nobody has come. Only with the baton.
+    /// Ends the ticking and gives the input back to the worker, if still nobody has come to look. Only with the baton.
+    /// What has been left to be sent meanwhile is sent by the turn that follows.
     pub(crate) fn end_ticking(&self) -> bool {
-        self.change(|word| (word & (SEEN | LEFT | ATTENDED) == 0).then_some(0))
+        self.change(|word| (word & (SEEN | ATTENDED) == 0).then_some(0))
             .is_ok()
     }
 }
@@ -210,11 +213,35 @@ mod tests {
         assert!(attendance.touch());
         assert!(!attendance.end_ticking(), "somebody has come meanwhile");
         assert_eq!(two_ticks(), (Tick::Skip, Tick::Idle));
-        assert!(attendance.leave_to_tick());
-        assert!(!attendance.end_ticking(), "something was left meanwhile");
+        assert!(attendance.touch() && attendance.leave_to_tick());
         assert_eq!(two_ticks(), (Tick::Drive, Tick::Idle));
         assert!(attendance.end_ticking() && !attendance.is_taken());
         assert!(!attendance.touch() && !attendance.leave_to_tick());
+    }
+
+    #[test]
+    fn a_caller_that_posts_and_never_looks_keeps_no_tick() {
+        let attendance = Attendance::new();
+        attendance.take_and_linger();
+        assert_eq!(attendance.tick(), Tick::Skip, "it has just come");
+        assert!(attendance.leave_to_tick());
+        assert_eq!(attendance.tick(), Tick::Idle);
+        assert!(attendance.leave_to_tick(), "and again meanwhile");
+        assert!(attendance.end_ticking() && !attendance.is_taken());
+        assert!(!attendance.leave_to_tick(), "the next one asks for a turn");
+    }
+
+    #[test]
+    fn what_is_left_is_sent_while_another_caller_sleeps() {
+        let attendance = Attendance::new();
+        attendance.take_and_linger();
+        assert!(attendance.claim());
+        assert_eq!(attendance.tick(), Tick::Skip);
+        assert!(attendance.leave_to_tick());
+        assert_eq!(
+            (attendance.tick(), attendance.tick()),
+            (Tick::Drive, Tick::Dormant)
+        );
     }
 
     #[test]

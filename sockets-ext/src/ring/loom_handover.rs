@@ -137,19 +137,25 @@ impl Socket {
         }
         if self.attendance.is_ticking() {
             worked = true;
-            match self.attendance.tick() {
-                Tick::Drive => self.drive(),
-                Tick::Skip | Tick::Dormant => {}
-                Tick::Idle => {
-                    let _ = self.engine.try_drive(|_| {
-                        self.attendance.end_ticking();
-                        self.watch();
-                    });
-                    self.drive();
-                }
-            }
+            self.tick();
         }
         worked
+    }
+
+    /// What the worker does when its clock has ticked. Whether it has driven the connection.
+    fn tick(&self) -> bool {
+        match self.attendance.tick() {
+            Tick::Drive => self.drive(),
+            Tick::Skip | Tick::Dormant => return false,
+            Tick::Idle => {
+                let _ = self.engine.try_drive(|_| {
+                    self.attendance.end_ticking();
+                    self.watch();
+                });
+                self.drive();
+            }
+        }
+        true
     }
 }
 
@@ -238,6 +244,54 @@ fn loom_what_is_left_to_a_tick_is_seen_by_it() {
             on = tick();
         }
         assert!(found || !left_to_ticks);
+    });
+}
+
+#[test]
+fn loom_a_caller_that_posts_and_never_looks_loses_nothing() {
+    // Ticks go on when it begins and end meanwhile, though it posts: every request is seen, by a tick, by the turn
+    // behind the last one, or by the turn that the caller asks for; and so is input that comes.
+    model(3, || {
+        let shared = Arc::new((Ring::with_capacity(4), Socket::new()));
+        shared.1.visit(true);
+        let poster = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (ring, socket) = &*shared;
+                let mut scheduled = false;
+                for value in [1, 2] {
+                    ring.push(value).expect("room");
+                    scheduled |= !socket.attendance.leave_to_tick();
+                }
+                socket.arrive();
+                scheduled
+            }
+        });
+        let (ring, socket) = &*shared;
+        let mut sent = 0;
+        let mut turn = || {
+            while ring.pop().is_some() {
+                sent += 1
+            }
+        };
+        let mut tick = || {
+            let ticking = socket.attendance.is_ticking();
+            if ticking && socket.tick() {
+                turn();
+            }
+            ticking
+        };
+        assert!(tick());
+        tick();
+        let scheduled = poster.join().expect("a thread ends");
+        while tick() {}
+        if scheduled {
+            turn();
+        }
+        assert_eq!(sent, 2);
+        while socket.work() {}
+        let read = socket.engine.try_drive(|read| *read);
+        assert_eq!(read.expect("nobody drives").result, 1);
     });
 }
 
