@@ -34,6 +34,16 @@ fn exec_undecided() {
 }
 
 #[test]
+fn passed_undecided() {
+    case("passed_undecided", &[("UWARP_LISTEN", "all")]);
+}
+
+#[test]
+fn passed_stream() {
+    case("passed_stream", &[]);
+}
+
+#[test]
 fn exec_stream() {
     case("exec_stream", &[]);
 }

@@ -141,6 +141,80 @@ static void exec_undecided(void) {
 
 static void serve_inherited(void) { serve(77); }
 
+static void pass(int to, int fd) {
+    union {
+        struct cmsghdr header;
+        char octets[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    struct iovec part = {"!", 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    IS(sendmsg(to, &message, 0), 1);
+}
+
+static int passed(int from, int many) {
+    union {
+        struct cmsghdr header;
+        char octets[CMSG_SPACE(sizeof(int))];
+    } control;
+    char octet;
+    struct iovec part = {&octet, 1};
+    struct mmsghdr message = {{.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control}, 0};
+    if (many) {
+        IS(recvmmsg(from, &message, 1, 0, NULL), 1);
+    } else {
+        IS(recvmsg(from, &message.msg_hdr, 0), 1);
+    }
+    IS(control.header.cmsg_type, SCM_RIGHTS);
+    int fd;
+    memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+    return fd;
+}
+
+/* SCM_RIGHTS: one process accepts, and another one that was there before serves. */
+static void passed_undecided(void) {
+    for (int many = 0; many < 2; many++) {
+        int port, ends[2];
+        pid_t client;
+        OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+        pid_t worker = fork();
+        if (worker == 0) {
+            close(ends[0]);
+            int server = passed(ends[1], many);
+            serve(server);
+            exit(0);
+        }
+        close(ends[1]);
+        int listener = listener_and_client(&port, &client);
+        int server = OK(accept(listener, NULL, NULL));
+        pass(ends[0], server);
+        close(server);
+        ended_well(client);
+        ended_well(worker);
+        close(ends[0]);
+        close(listener);
+    }
+}
+
+/* SCM_RIGHTS: a stream stays with the process that has it. */
+static void passed_stream(void) {
+    int ends[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    pid_t other = fork();
+    if (other == 0) {
+        char in[4];
+        int server = passed(ends[1], 0);
+        IS(read(server, in, 1), 0);
+        FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
+        _exit(0);
+    }
+    int a, b;
+    pair(&a, &b);
+    pass(ends[0], b);
+    ended_well(other);
+    exchange(a, b);
+}
+
 /* exec: a stream ends, whoever executes. */
 static void exec_stream(void) {
     for (int how = 0; how < 3; how++) {
@@ -427,6 +501,8 @@ int main(int count, char **arguments) {
         {"both_hold", both_hold},
         {"exec_undecided", exec_undecided},
         {"serve_inherited", serve_inherited},
+        {"passed_undecided", passed_undecided},
+        {"passed_stream", passed_stream},
         {"exec_stream", exec_stream},
         {"inherited_stream", inherited_stream},
         {"cloexec", cloexec},
