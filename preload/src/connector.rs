@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::border::guarded;
 use crate::convert;
 use crate::endpoint::{Endpoint, Role};
 use crate::fallback::Fallback;
@@ -271,7 +272,11 @@ impl Connector {
                         sys::option(job.fd(), libc::SOL_SOCKET, libc::SO_ERROR)
                     }
                 };
-                job.finish(error.unwrap_or(libc::ECONNABORTED));
+                // The first one starts a worker, whose descriptors are to be hidden: this library's calls make them.
+                guarded(|| {
+                    job.finish(error.unwrap_or(libc::ECONNABORTED));
+                    Some(())
+                });
             }
             let now = Instant::now();
             let is_over = |late: &mut Late| late.until <= now;

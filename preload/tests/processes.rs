@@ -34,6 +34,11 @@ fn exec_undecided() {
 }
 
 #[test]
+fn hidden_numbers() {
+    case("hidden_numbers", &[]);
+}
+
+#[test]
 fn passed_undecided() {
     case("passed_undecided", &[("UWARP_LISTEN", "all")]);
 }

@@ -33,6 +33,14 @@ static void ended_well(pid_t child) {
     IS(status, 0);
 }
 
+static int numbers_below(int end) {
+    int count = 0;
+    for (int fd = 0; fd < end; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
+}
+
 static void serve(int server) {
     char in[8];
     IS(recv(server, in, 2, MSG_WAITALL), 2);
@@ -169,6 +177,40 @@ static int passed(int from, int many) {
     int fd;
     memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
     return fd;
+}
+
+/* What begins without waiting has low numbers no more than what waits. */
+static void hidden_numbers(void) {
+    for (int blocking = 0; blocking < 2; blocking++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int listener = listen_at(NULL);
+            set_ddpmode(listener, DDPMODE_STREAM);
+            pid_t server = fork();
+            if (server == 0) {
+                serve(OK(accept(listener, NULL, NULL)));
+                exit(0);
+            }
+            int client = OK(socket(AF_INET, SOCK_STREAM | (blocking ? 0 : SOCK_NONBLOCK), 0));
+            int before = numbers_below(1000);
+            set_ddpmode(client, DDPMODE_STREAM);
+            if (blocking) {
+                OK(connect_to(client, listener));
+            } else {
+                FAILS(connect_to(client, listener), EINPROGRESS);
+            }
+            wait_for(client, POLLOUT);
+            char in[8];
+            write_all(client, "to", 2);
+            wait_for(client, POLLIN);
+            IS(recv(client, in, 3, 0), 3);
+            IS(numbers_below(1000), before);
+            close(client);
+            ended_well(server);
+            exit(0);
+        }
+        ended_well(child);
+    }
 }
 
 /* SCM_RIGHTS: one process accepts, and another one that was there before serves. */
@@ -501,6 +543,7 @@ int main(int count, char **arguments) {
         {"both_hold", both_hold},
         {"exec_undecided", exec_undecided},
         {"serve_inherited", serve_inherited},
+        {"hidden_numbers", hidden_numbers},
         {"passed_undecided", passed_undecided},
         {"passed_stream", passed_stream},
         {"exec_stream", exec_stream},
