@@ -87,3 +87,8 @@ fn does_not_fall_back() {
 fn server_first() {
     case("server_first", &[]);
 }
+
+#[test]
+fn no_numbers() {
+    case("no_numbers", &[]);
+}

@@ -4,6 +4,7 @@
 
 #include <spawn.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 
 extern char **environ;
 
@@ -533,6 +534,34 @@ static void server_first(void) {
     }
 }
 
+/* A process that may have no more descriptors serves plain clients. */
+static void no_numbers(void) {
+    int listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 3; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(client, listener));
+        int server = OK(accept(listener, NULL, NULL));
+        pid_t child = fork();
+        if (child == 0) {
+            if (how == 1) {
+                OK(fcntl(server, F_SETFL, O_NONBLOCK));
+            }
+            OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}));
+            if (how < 2) {
+                IS(write(server, "hello", 5), 5);
+            }
+            OK(shutdown(server, SHUT_WR));
+            _exit(0);
+        }
+        close(server);
+        char in[8];
+        IS(recv(client, in, 6, MSG_WAITALL), how < 2 ? 5 : 0);
+        ended_well(child);
+        close(client);
+    }
+}
+
 int main(int count, char **arguments) {
     static const struct entry {
         const char *name;
@@ -556,6 +585,7 @@ int main(int count, char **arguments) {
         {"falls_back", falls_back},
         {"does_not_fall_back", does_not_fall_back},
         {"server_first", server_first},
+        {"no_numbers", no_numbers},
     };
     begin();
     self = arguments[0];
