@@ -456,6 +456,8 @@ unsafe fn put_to(
 }
 
 fn wait_for_room(endpoint: &Arc<Endpoint>, flags: c_int, sent: usize) -> Step {
+    // While it is being set up there is no room, whatever has been shown.
+    endpoint.sees_connected();
     if flags & libc::MSG_DONTWAIT != 0 || endpoint.is_nonblocking() {
         endpoint.has_no_room();
         return if sent > 0 {
