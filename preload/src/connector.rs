@@ -2,14 +2,16 @@
 //!
 //! The program sees the signal from the beginning; so that somebody learns when TCP is connected, and begins the
 //! set-up of DDPMODE then, this thread polls the hidden sockets. It also makes the plain connection where the peer turned
-//! out not to speak MPA, and gives up waiting for the rest of a Request's key. It is started by the first that needs it.
+//! out not to speak MPA, gives up waiting for the rest of a Request's key, and shows a program after a moment that TCP is
+//! connected while the set-up goes on. It is started by the first that needs it.
 
 use std::ffi::c_int;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use crate::border::guarded;
 use crate::convert;
 use crate::endpoint::{Endpoint, Role};
 use crate::fallback::Fallback;
@@ -28,12 +30,39 @@ enum Task {
     Decide(Instant),
 }
 
-/// A connection that has been accepted, has brought a part of a Request's key, and is plain TCP if it is still like
-/// that then.
+/// What is done then, if nothing has changed.
 struct Late {
-    entry: Arc<Entry>,
+    what: Waiting,
     until: Instant,
 }
+
+enum Waiting {
+    /// It has been accepted, and has brought a part of a Request's key: it becomes plain TCP.
+    Undecided(Arc<Entry>),
+    /// It is being set up: the program sees that TCP is connected.
+    Connected(Weak<Endpoint>),
+}
+
+impl Waiting {
+    fn is_over(self) {
+        match self {
+            Self::Undecided(entry) => {
+                if let Some(&number) = entry.numbers().first() {
+                    undecided::settle_as_plain(number, &entry);
+                }
+            }
+            Self::Connected(endpoint) => {
+                if let Some(endpoint) = endpoint.upgrade() {
+                    endpoint.show_connected();
+                }
+            }
+        }
+    }
+}
+
+/// How long a connection that a program has begun without waiting may be set up before the program sees that TCP is
+/// connected. Before that it sees the set-up's end, and its first write finds room.
+const SET_UP_SHOWN_FOR: Duration = Duration::from_millis(100);
 
 /// A plain TCP socket, closed with this.
 struct Plain(c_int);
@@ -169,7 +198,7 @@ pub(crate) fn fall_back(endpoint: Arc<Endpoint>, fallback: &Fallback) {
 pub(crate) fn settle(entry: &Arc<Entry>, until: Instant) -> io::Result<()> {
     let connector = connector()?;
     let late = Late {
-        entry: Arc::clone(entry),
+        what: Waiting::Undecided(Arc::clone(entry)),
         until,
     };
     locked(&connector.late).push(late);
@@ -271,16 +300,23 @@ impl Connector {
                         sys::option(job.fd(), libc::SOL_SOCKET, libc::SO_ERROR)
                     }
                 };
-                job.finish(error.unwrap_or(libc::ECONNABORTED));
+                let begun = matches!(job.task, Task::Begin).then(|| Arc::downgrade(&job.endpoint));
+                // The first one starts a worker, whose descriptors are to be hidden: this library's calls make them.
+                guarded(|| {
+                    job.finish(error.unwrap_or(libc::ECONNABORTED));
+                    Some(())
+                });
+                if let Some(endpoint) = begun {
+                    locked(&self.late).push(Late {
+                        what: Waiting::Connected(endpoint),
+                        until: Instant::now() + SET_UP_SHOWN_FOR,
+                    });
+                }
             }
             let now = Instant::now();
             let is_over = |late: &mut Late| late.until <= now;
             let over: Vec<Late> = locked(&self.late).extract_if(.., is_over).collect();
-            for Late { entry, .. } in over {
-                if let Some(&number) = entry.numbers().first() {
-                    undecided::settle_as_plain(number, &entry);
-                }
-            }
+            over.into_iter().for_each(|late| late.what.is_over());
         }
     }
 

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::FromRawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub(crate) struct Endpoint {
     kept_write: AtomicI32,
     /// A second connect has been told that the first has succeeded.
     told: AtomicBool,
+    /// What the program, which does not wait, may know of the connection while it is being set up.
+    connected: AtomicU8,
     /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown.
     fallback: Resort,
     /// It is the responder.
@@ -85,6 +87,11 @@ struct Tcp {
 
 /// Reads that may find nothing before it is looked why.
 const IN_VAIN_MAX: u32 = 8;
+
+/// Of a connection that is being set up: the program knows nothing, it is shown that TCP is connected, or it has seen that.
+const UNKNOWN: u8 = 0;
+const TO_BE_SEEN: u8 = 1;
+const SEEN: u8 = 2;
 
 /// How far the set-up is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +136,7 @@ impl Endpoint {
             kept: AtomicI32::new(0),
             kept_write: AtomicI32::new(0),
             told: AtomicBool::new(false),
+            connected: AtomicU8::new(UNKNOWN),
             fallback: Resort::new(fallback),
             accepted: AtomicBool::new(false),
             counted: AtomicBool::new(false),
@@ -239,7 +247,11 @@ impl Endpoint {
     pub(crate) fn socket_error(&self) -> c_int {
         match self.progress() {
             Progress::Failed(number) => self.failure(number).unwrap_or(0),
-            _ => self.take_error(),
+            Progress::Pending => {
+                self.sees_connected();
+                0
+            }
+            Progress::Open => self.take_error(),
         }
     }
 
@@ -268,6 +280,33 @@ impl Endpoint {
         !self.told.swap(true, Ordering::Relaxed)
     }
 
+    /// Shows a program that does not wait that TCP is connected, though the set-up goes on: its peer may accept only when
+    /// it is told on another connection. The first write finds that there is no room.
+    pub(crate) fn show_connected(&self) {
+        if self.progress() == Progress::Pending
+            && self.stream.get().is_some()
+            && !self.fallback.is_expected()
+            && self.connected.swap(TO_BE_SEEN, Ordering::Relaxed) == UNKNOWN
+        {
+            fence(Ordering::SeqCst);
+            if self.is_watched() {
+                self.signal.show(|| self.shown());
+            }
+        }
+    }
+
+    /// Whether the program may know, or is to see, that TCP is connected. It has seen it now.
+    pub(crate) fn sees_connected(&self) -> bool {
+        let known = self.connected.load(Ordering::Relaxed);
+        if known == TO_BE_SEEN {
+            self.connected.store(SEEN, Ordering::Relaxed);
+            if self.is_watched() {
+                self.signal.show(|| self.shown());
+            }
+        }
+        known != UNKNOWN
+    }
+
     fn shown(&self) -> Shown {
         if self.fallback.has_begun() {
             return Shown::default();
@@ -275,6 +314,7 @@ impl Endpoint {
         match self.progress() {
             Progress::Pending => Shown {
                 readable: self.is_read_shut(),
+                writable: self.connected.load(Ordering::Relaxed) == TO_BE_SEEN,
                 ..Shown::default()
             },
             Progress::Failed(_) => Shown {

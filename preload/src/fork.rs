@@ -7,13 +7,16 @@
 //! | in DDPMODE | stays with the parent; the child's number is a socket whose peer has closed | ends; the number, unless it is close-on-exec, is a socket whose peer has closed |
 //! | being connected | as in DDPMODE | as in DDPMODE |
 //!
+//! A process to which another one passes a descriptor, by SCM_RIGHTS, finds what a program after exec does.
+//!
 //! A child of vfork or posix_spawn changes nothing of its parent's before it is another program.
 
 use std::ffi::c_int;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
-use crate::exports::stdio;
+use crate::exports::{numbers, stdio};
 use crate::real::real;
 use crate::signal;
 use crate::sys;
@@ -100,32 +103,48 @@ pub(crate) fn take_over() {
         .collect();
     let mut found = Vec::new();
     for number in numbers {
-        let Ok(local) = sys::Address::local(number) else {
-            continue;
-        };
-        if local.is_signal() {
-            bury(number);
-        } else if let Some(address) = local.internet()
-            && config::get().listens_at(&address)
-            && sys::is_tcp(number)
-            && sys::Address::peer(number).is_ok()
-            && sys::has_carried_nothing(number)
-        {
-            let change = table::change();
-            let socket = sys::identity(number);
-            let first = found
-                .iter()
-                .find(|(_, its)| socket.is_some() && *its == socket);
-            match first.and_then(|&(first, _)| table::get(first)) {
-                // Another number for the same connection: standard input and output.
-                Some(entry) => change.share(&entry, number),
-                None => {
-                    change.insert(number, Kind::Undecided(Instant::now()));
-                    found.push((number, socket));
-                }
+        adopt(number, &mut found);
+    }
+}
+
+/// Takes over numbers that another process has passed, by SCM_RIGHTS. What they were before, if nobody has seen that
+/// closed, ends.
+pub(crate) fn take_over_passed(numbers: &[c_int]) {
+    let mut found = Vec::new();
+    for &number in numbers {
+        numbers::forget(number);
+        sys::note_closed(number);
+        adopt(number, &mut found);
+    }
+}
+
+/// Looks at what a number refers to that another process has made. `found` are the connections that are not decided yet.
+fn adopt(number: c_int, found: &mut Vec<(c_int, Option<PathBuf>)>) {
+    let Ok(local) = sys::Address::local(number) else {
+        return;
+    };
+    if local.is_signal() {
+        bury(number);
+    } else if let Some(address) = local.internet()
+        && config::get().listens_at(&address)
+        && sys::is_tcp(number)
+        && sys::Address::peer(number).is_ok()
+        && sys::has_carried_nothing(number)
+    {
+        let change = table::change();
+        let socket = sys::identity(number);
+        let first = found
+            .iter()
+            .find(|(_, its)| socket.is_some() && *its == socket);
+        match first.and_then(|&(first, _)| table::get(first)) {
+            // Another number for the same connection: standard input and output.
+            Some(entry) => change.share(&entry, number),
+            None => {
+                change.insert(number, Kind::Undecided(Instant::now()));
+                found.push((number, socket));
             }
-            drop(change);
-            stdio::settle(number);
         }
+        drop(change);
+        stdio::settle(number);
     }
 }

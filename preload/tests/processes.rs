@@ -34,6 +34,21 @@ fn exec_undecided() {
 }
 
 #[test]
+fn hidden_numbers() {
+    case("hidden_numbers", &[]);
+}
+
+#[test]
+fn passed_undecided() {
+    case("passed_undecided", &[("UWARP_LISTEN", "all")]);
+}
+
+#[test]
+fn passed_stream() {
+    case("passed_stream", &[]);
+}
+
+#[test]
 fn exec_stream() {
     case("exec_stream", &[]);
 }
@@ -76,4 +91,9 @@ fn does_not_fall_back() {
 #[test]
 fn server_first() {
     case("server_first", &[]);
+}
+
+#[test]
+fn no_numbers() {
+    case("no_numbers", &[]);
 }

@@ -119,6 +119,11 @@ fn sends_files() {
 }
 
 #[test]
+fn connects_before_accept() {
+    case("connects_before_accept", &[]);
+}
+
+#[test]
 fn connects() {
     case("connects", &[]);
 }

@@ -15,9 +15,9 @@
 //! lock that a thread of the parent's held when it forked: methods without an error to return say
 //! that there is nothing.
 
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Counts the forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -31,8 +31,6 @@ static GUARDED: [AtomicU64; DESCRIPTORS_MAX / 64] =
 
 /// Words of [`GUARDED`] that have ever been used.
 static USED_WORDS: AtomicUsize = AtomicUsize::new(0);
-
-static NULL_DEVICE: AtomicI32 = AtomicI32::new(-1);
 
 static PREPARE: Once = Once::new();
 
@@ -99,14 +97,7 @@ fn place(descriptor: BorrowedFd<'_>) -> Option<(usize, u64)> {
 }
 
 fn prepare() {
-    if let Ok(device) = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")
-    {
-        NULL_DEVICE.store(device.into_raw_fd(), Ordering::Relaxed);
-    }
-    // SAFETY: the handler only uses atomics and dup3, which may be called after a fork.
+    // SAFETY: the handler only uses atomics and calls that may be made after a fork.
     let registered = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     if registered != 0 {
         tracing::warn!("no fork handler: a forked child keeps its parent's connections open");
@@ -116,22 +107,42 @@ fn prepare() {
 /// Runs in the child of every fork, in the only thread that is left.
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    let null_device = NULL_DEVICE.load(Ordering::Relaxed);
-    if null_device < 0 {
-        return;
-    }
+    // Opened here: one that is kept from before may have been closed by a program that closes all that it does not know,
+    // and its number be something of the program's.
+    let mut in_its_place = -1;
     for (index, word) in GUARDED
         .iter()
         .enumerate()
         .take(USED_WORDS.load(Ordering::Relaxed))
     {
         let mut bits = word.swap(0, Ordering::Relaxed);
+        if bits != 0 && in_its_place < 0 {
+            in_its_place = nothing();
+        }
         while bits != 0 {
-            let number = index * 64 + bits.trailing_zeros() as usize;
+            let number = (index * 64 + bits.trailing_zeros() as usize) as libc::c_int;
             bits &= bits - 1;
             // SAFETY: dup3 is safe to call after a fork. It replaces a descriptor of the child that
             // only uwarp knows; its owner may still close it.
-            unsafe { libc::dup3(null_device, number as libc::c_int, libc::O_CLOEXEC) };
+            if unsafe { libc::dup3(in_its_place, number, libc::O_CLOEXEC) } < 0 {
+                // SAFETY: close is, too.
+                unsafe { libc::close(number) };
+            }
         }
     }
+    if in_its_place >= 0 {
+        // SAFETY: it is this frame's.
+        unsafe { libc::close(in_its_place) };
+    }
+}
+
+/// A descriptor that leads nowhere, also where there is no `/dev/null`; -1 if there are no numbers left.
+fn nothing() -> libc::c_int {
+    // SAFETY: the name ends in a zero octet, and open is safe to call after a fork.
+    let device = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if device >= 0 {
+        return device;
+    }
+    // SAFETY: it touches no memory.
+    unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }
 }

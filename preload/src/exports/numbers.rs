@@ -15,7 +15,7 @@ use crate::table::{self, Change, Kind};
 ///
 /// The right to change the table is given back before the stream is closed, but not before its signal has forgotten
 /// the number.
-pub(super) fn forget(fd: c_int) {
+pub(crate) fn forget(fd: c_int) {
     guarded(|| {
         if table::has(fd) && !table::is_borrowed() {
             let change = table::change();

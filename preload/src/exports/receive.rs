@@ -6,7 +6,7 @@ use std::io::{self, IoSliceMut};
 use libc::{iovec, mmsghdr, msghdr, sockaddr, socklen_t, timespec};
 use uwarp_streams::StreamSocket;
 
-use crate::border::{Step, step};
+use crate::border::{Step, guarded, step};
 use crate::endpoint::{Endpoint, Progress};
 use crate::errno;
 use crate::fate::Waiter;
@@ -142,7 +142,12 @@ unsafe fn without_address(result: isize, address: *mut sockaddr, len: *mut sockl
 pub(crate) unsafe fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize {
     if !table::has(fd) || message.is_null() {
         // SAFETY: the arguments are the caller's.
-        return unsafe { real::recvmsg(fd, message, flags) };
+        let result = unsafe { real::recvmsg(fd, message, flags) };
+        if result >= 0 {
+            // SAFETY: the kernel has filled the message.
+            unsafe { take_over(message) };
+        }
+        return result;
     }
     // SAFETY: it is the caller's and not null.
     let header = unsafe { &mut *message };
@@ -174,7 +179,12 @@ pub(crate) unsafe fn recvmmsg(
 ) -> c_int {
     if !table::has(fd) || messages.is_null() || count == 0 {
         // SAFETY: the arguments are the caller's.
-        return unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
+        let result = unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
+        for index in 0..usize::try_from(result).unwrap_or(0) {
+            // SAFETY: the caller's list has at least so many elements, which the kernel has filled.
+            unsafe { take_over(&raw const (*messages.add(index)).msg_hdr) };
+        }
+        return result;
     }
     // A stream has no messages: what there is goes into the first.
     // SAFETY: there is at least one.
@@ -187,6 +197,33 @@ pub(crate) unsafe fn recvmmsg(
             1
         }
         Err(_) => -1,
+    }
+}
+
+/// Takes over what a message of a UNIX socket has brought by SCM_RIGHTS.
+unsafe fn take_over(message: *const msghdr) {
+    // SAFETY: it is the caller's.
+    let mut at = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: it is null or points to one that the kernel has filled.
+    while let Some(header) = unsafe { at.as_ref() } {
+        if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: as above.
+            let data = unsafe { libc::CMSG_DATA(at) };
+            let skipped = data.addr() - at.addr();
+            let count = header.cmsg_len.saturating_sub(skipped) / size_of::<c_int>();
+            guarded(|| {
+                if !table::is_borrowed() {
+                    let numbers: Vec<c_int> = (0..count)
+                        // SAFETY: the kernel has written so many numbers.
+                        .map(|index| unsafe { data.cast::<c_int>().add(index).read_unaligned() })
+                        .collect();
+                    crate::fork::take_over_passed(&numbers);
+                }
+                Some(())
+            });
+        }
+        // SAFETY: as above.
+        at = unsafe { libc::CMSG_NXTHDR(message, at) };
     }
 }
 

@@ -218,7 +218,14 @@ fn shut(fd: c_int, how: c_int) -> Step {
         // TCP's own would keep a Reply from being sent. A Request may be on its way.
         let outcome = match undecided::decide(fd, &entry) {
             Ok(Decision::Decided) => Ok(()),
-            Ok(_) => undecided::decide_later(fd, &entry, undecided::patience(*since)),
+            Ok(_) => {
+                let later = undecided::decide_later(fd, &entry, undecided::patience(*since));
+                if later.is_err() {
+                    // Without descriptors it cannot be a stream.
+                    undecided::settle_as_plain(fd, &entry);
+                }
+                Ok(())
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = outcome {
@@ -330,6 +337,12 @@ fn wait(fd: c_int, events: i16, milliseconds: c_int) -> Result<(), c_int> {
     // SAFETY: it is one structure of this frame's.
     match unsafe { real::poll(&mut ask, 1, milliseconds) } {
         0 => Err(libc::EAGAIN),
+        answer if answer < 0 && errno::get() == libc::EINVAL => {
+            // It may have no descriptors, not even one that is polled (RLIMIT_NOFILE): it looks again in a moment.
+            // SAFETY: no structure is there to be read.
+            unsafe { real::poll(std::ptr::null_mut(), 0, 1) };
+            Ok(())
+        }
         answer if answer < 0 => Err(errno::get()),
         _ => Ok(()),
     }
@@ -443,6 +456,8 @@ unsafe fn put_to(
 }
 
 fn wait_for_room(endpoint: &Arc<Endpoint>, flags: c_int, sent: usize) -> Step {
+    // While it is being set up there is no room, whatever has been shown.
+    endpoint.sees_connected();
     if flags & libc::MSG_DONTWAIT != 0 || endpoint.is_nonblocking() {
         endpoint.has_no_room();
         return if sent > 0 {

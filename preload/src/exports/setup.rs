@@ -96,6 +96,10 @@ fn wait_until_open(fd: c_int) -> c_int {
                 Progress::Failed(number) => {
                     Step::Failed(endpoint.failure(number).unwrap_or(libc::ECONNABORTED))
                 }
+                Progress::Pending if endpoint.sees_connected() => {
+                    endpoint.tell();
+                    Step::Done(0)
+                }
                 Progress::Pending => Step::WaitForRoom(-1, Waiter::watch(endpoint)),
             }
         });
@@ -143,9 +147,9 @@ unsafe fn chosen(fd: c_int, address: *const sockaddr, len: socklen_t) -> Option<
     let marked = match entry.as_ref().map(|entry| &entry.kind) {
         Some(Kind::Stream(endpoint)) => {
             return Some(Chosen::Again(match endpoint.progress() {
-                Progress::Pending => libc::EALREADY,
-                Progress::Open if endpoint.tell() => 0,
-                Progress::Open => libc::EISCONN,
+                Progress::Pending if !endpoint.sees_connected() => libc::EALREADY,
+                Progress::Pending | Progress::Open if endpoint.tell() => 0,
+                Progress::Pending | Progress::Open => libc::EISCONN,
                 Progress::Failed(number) => endpoint.failure(number).unwrap_or(libc::ECONNABORTED),
             }));
         }

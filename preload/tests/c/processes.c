@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 extern char **environ;
 
@@ -32,6 +33,14 @@ static void ended_well(pid_t child) {
     int status;
     IS(waitpid(child, &status, 0), child);
     IS(status, 0);
+}
+
+static int numbers_below(int end) {
+    int count = 0;
+    for (int fd = 0; fd < end; fd++) {
+        count += fcntl(fd, F_GETFD) >= 0;
+    }
+    return count;
 }
 
 static void serve(int server) {
@@ -141,6 +150,114 @@ static void exec_undecided(void) {
 }
 
 static void serve_inherited(void) { serve(77); }
+
+static void pass(int to, int fd) {
+    union {
+        struct cmsghdr header;
+        char octets[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    struct iovec part = {"!", 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    IS(sendmsg(to, &message, 0), 1);
+}
+
+static int passed(int from, int many) {
+    union {
+        struct cmsghdr header;
+        char octets[CMSG_SPACE(sizeof(int))];
+    } control;
+    char octet;
+    struct iovec part = {&octet, 1};
+    struct mmsghdr message = {{.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control}, 0};
+    if (many) {
+        IS(recvmmsg(from, &message, 1, 0, NULL), 1);
+    } else {
+        IS(recvmsg(from, &message.msg_hdr, 0), 1);
+    }
+    IS(control.header.cmsg_type, SCM_RIGHTS);
+    int fd;
+    memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+    return fd;
+}
+
+/* What begins without waiting has low numbers no more than what waits. */
+static void hidden_numbers(void) {
+    for (int blocking = 0; blocking < 2; blocking++) {
+        pid_t child = fork();
+        if (child == 0) {
+            int listener = listen_at(NULL);
+            set_ddpmode(listener, DDPMODE_STREAM);
+            pid_t server = fork();
+            if (server == 0) {
+                serve(OK(accept(listener, NULL, NULL)));
+                exit(0);
+            }
+            int client = OK(socket(AF_INET, SOCK_STREAM | (blocking ? 0 : SOCK_NONBLOCK), 0));
+            int before = numbers_below(1000);
+            set_ddpmode(client, DDPMODE_STREAM);
+            if (blocking) {
+                OK(connect_to(client, listener));
+            } else {
+                FAILS(connect_to(client, listener), EINPROGRESS);
+            }
+            wait_for(client, POLLOUT);
+            char in[8];
+            write_all(client, "to", 2);
+            wait_for(client, POLLIN);
+            IS(recv(client, in, 3, 0), 3);
+            IS(numbers_below(1000), before);
+            close(client);
+            ended_well(server);
+            exit(0);
+        }
+        ended_well(child);
+    }
+}
+
+/* SCM_RIGHTS: one process accepts, and another one that was there before serves. */
+static void passed_undecided(void) {
+    for (int many = 0; many < 2; many++) {
+        int port, ends[2];
+        pid_t client;
+        OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+        pid_t worker = fork();
+        if (worker == 0) {
+            close(ends[0]);
+            int server = passed(ends[1], many);
+            serve(server);
+            exit(0);
+        }
+        close(ends[1]);
+        int listener = listener_and_client(&port, &client);
+        int server = OK(accept(listener, NULL, NULL));
+        pass(ends[0], server);
+        close(server);
+        ended_well(client);
+        ended_well(worker);
+        close(ends[0]);
+        close(listener);
+    }
+}
+
+/* SCM_RIGHTS: a stream stays with the process that has it. */
+static void passed_stream(void) {
+    int ends[2];
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    pid_t other = fork();
+    if (other == 0) {
+        char in[4];
+        int server = passed(ends[1], 0);
+        IS(read(server, in, 1), 0);
+        FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
+        _exit(0);
+    }
+    int a, b;
+    pair(&a, &b);
+    pass(ends[0], b);
+    ended_well(other);
+    exchange(a, b);
+}
 
 /* exec: a stream ends, whoever executes. */
 static void exec_stream(void) {
@@ -454,6 +571,34 @@ static void server_first(void) {
     }
 }
 
+/* A process that may have no more descriptors serves plain clients. */
+static void no_numbers(void) {
+    int listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 3; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(client, listener));
+        int server = OK(accept(listener, NULL, NULL));
+        pid_t child = fork();
+        if (child == 0) {
+            if (how == 1) {
+                OK(fcntl(server, F_SETFL, O_NONBLOCK));
+            }
+            OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, 0}));
+            if (how < 2) {
+                IS(write(server, "hello", 5), 5);
+            }
+            OK(shutdown(server, SHUT_WR));
+            _exit(0);
+        }
+        close(server);
+        char in[8];
+        IS(recv(client, in, 6, MSG_WAITALL), how < 2 ? 5 : 0);
+        ended_well(child);
+        close(client);
+    }
+}
+
 int main(int count, char **arguments) {
     static const struct entry {
         const char *name;
@@ -464,6 +609,9 @@ int main(int count, char **arguments) {
         {"both_hold", both_hold},
         {"exec_undecided", exec_undecided},
         {"serve_inherited", serve_inherited},
+        {"hidden_numbers", hidden_numbers},
+        {"passed_undecided", passed_undecided},
+        {"passed_stream", passed_stream},
         {"exec_stream", exec_stream},
         {"inherited_stream", inherited_stream},
         {"cloexec", cloexec},
@@ -475,6 +623,7 @@ int main(int count, char **arguments) {
         {"falls_back", falls_back},
         {"does_not_fall_back", does_not_fall_back},
         {"server_first", server_first},
+        {"no_numbers", no_numbers},
     };
     begin();
     self = arguments[0];

@@ -716,6 +716,52 @@ static void connects(void) {
     IS(int_option(client, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
 }
 
+/* A program that does not wait sees that it is connected before its peer accepts, as some peers want it. */
+static void connects_before_accept(void) {
+    int listener = listen_at(NULL), set = OK(epoll_create1(0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int how = 0; how < 4; how++) {
+        int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        set_ddpmode(client, DDPMODE_STREAM);
+        FAILS(connect_to(client, listener), EINPROGRESS);
+        struct epoll_event event = {EPOLLIN | EPOLLOUT | (how == 2 ? EPOLLET : 0), {.fd = client}}, told;
+        OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
+        IS(epoll_wait(set, &told, 1, 10000), 1);
+        IS(told.events, EPOLLOUT);
+        if (how == 0) {
+            IS(int_option(client, SOL_SOCKET, SO_ERROR), 0);
+        } else if (how == 1) {
+            OK(connect_to(client, listener));
+            FAILS(connect_to(client, listener), EISCONN);
+        } else if (how == 2) {
+            FAILS(send(client, "to", 2, 0), EAGAIN);
+        } else {
+            /* A write that waits does so until the peer reads. */
+            OK(fcntl(client, F_SETFL, 0));
+        }
+        struct later later = {how == 3 ? client : -1, "to", 2};
+        pthread_t thread = start(write_now, &later);
+        if (how < 3) {
+            IS(epoll_wait(set, &told, 1, 0), 0);
+            CHECK(!ready(client, POLLOUT));
+        }
+        int server = OK(accept(listener, NULL, NULL));
+        settle(server);
+        if (how < 3) {
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            IS(told.events, EPOLLOUT);
+            OK(fcntl(client, F_SETFL, 0));
+            exchange(client, server);
+        } else {
+            char in[8];
+            IS(recv(server, in, 2, MSG_WAITALL), 2);
+        }
+        pthread_join(thread, NULL);
+        close(client);
+        close(server);
+    }
+}
+
 /* Signals: with SA_RESTART a read goes on, without it ends. */
 static void interrupted(void) {
     int a, b;
@@ -835,6 +881,7 @@ int main(int count, char **arguments) {
         {"ranges", ranges},
         {"sends_files", sends_files},
         {"connects", connects},
+        {"connects_before_accept", connects_before_accept},
         {"interrupted", interrupted},
         {"cancelled", cancelled},
         {"both_write", both_write},
