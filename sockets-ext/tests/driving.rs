@@ -51,23 +51,28 @@ fn get_used(client: &Node, server: &Node, way: Way) {
     for id in 0..HABIT {
         server.socket.post_recv(id, &[]).unwrap();
     }
+    // Until a receive has completed; returns how many Sends have.
+    let next_receive = |node: &Node, id| (0..).find(|_| way.next(node).id == id).unwrap_or(0);
+    let mut sent = [0, 0];
+    let [by_client, by_server] = &mut sent;
     thread::scope(|scope| {
         scope.spawn(|| {
             for id in 0..HABIT {
-                while way.next(server).id != id {}
+                *by_server += next_receive(server, id);
                 send(server, 1000);
             }
         });
         for id in 0..HABIT {
             client.socket.post_recv(id, &[]).unwrap();
             send(client, 1000);
-            while way.next(client).id != id {}
+            *by_client += next_receive(client, id);
         }
     });
-    // What is left is the completions of Sends.
-    let drained = |node: &Node| while node.socket.poll().is_some() {};
-    drained(client);
-    drained(server);
+    for (node, sent) in [client, server].into_iter().zip(sent) {
+        for _ in sent..HABIT {
+            assert_eq!(node.next().id, 1000);
+        }
+    }
 }
 
 #[test]
