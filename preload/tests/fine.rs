@@ -99,18 +99,3 @@ fn server_first_nonblocking() {
 fn dup_before_connect() {
     program().case("dup_before_connect", &[]);
 }
-
-#[test]
-fn fallback_keeps_options() {
-    program().case("fallback_keeps_options", &[("UWARP_FALLBACK", "1")]);
-}
-
-#[test]
-fn fallback_one_shot() {
-    program().case("fallback_one_shot", &[("UWARP_FALLBACK", "1")]);
-}
-
-#[test]
-fn fallback_number() {
-    program().case("fallback_number", &[("UWARP_FALLBACK", "1")]);
-}

@@ -59,43 +59,8 @@ fn nonblocking() {
 }
 
 #[test]
-fn epoll_level() {
-    case("epoll_level", &[]);
-}
-
-#[test]
-fn epoll_edge() {
-    case("epoll_edge", &[]);
-}
-
-#[test]
-fn epoll_undecided() {
-    case("epoll_undecided", &[]);
-}
-
-#[test]
-fn epoll_before_connect() {
-    case("epoll_before_connect", &[]);
-}
-
-#[test]
-fn selects() {
-    case("selects", &[]);
-}
-
-#[test]
-fn select_undecided() {
-    case("select_undecided", &[]);
-}
-
-#[test]
 fn part_of_a_key() {
     case("part_of_a_key", &[]);
-}
-
-#[test]
-fn polled_twice() {
-    case("polled_twice", &[]);
 }
 
 #[test]

@@ -78,6 +78,36 @@ static inline void begin(void) {
     alarm(50);
 }
 
+/* The cases of a program, of which its argument names one. */
+struct entry {
+    const char *name;
+    void (*run)(void);
+    struct entry *next;
+};
+
+static struct entry *cases;
+
+/* A function that is a case. */
+#define CASE(case_)                                                                            \
+    static void case_(void);                                                                   \
+    __attribute__((constructor)) static void add_##case_(void) {                               \
+        static struct entry entry = {#case_, case_, NULL};                                     \
+        entry.next = cases;                                                                    \
+        cases = &entry;                                                                        \
+    }                                                                                          \
+    static void case_(void)
+
+static inline int run_case(int count, char **arguments) {
+    for (struct entry *entry = cases; count > 1 && entry; entry = entry->next) {
+        if (strcmp(arguments[1], entry->name) == 0) {
+            entry->run();
+            puts("done");
+            return 0;
+        }
+    }
+    return 2;
+}
+
 static inline void expect_sigpipe(int count) {
     IS(sigpipes, count);
     sigpipes = 0;

@@ -26,7 +26,7 @@ static void both_ends(int *client, int *server) {
     close(listener);
 }
 
-static void flags(void) {
+CASE(flags) {
     int a, b;
     both_ends(&a, &b);
     char in[64] = "................";
@@ -92,7 +92,7 @@ static void flags(void) {
 }
 
 /* Looks at octets, and waits for all of them. */
-static void peeks_all(void) {
+CASE(peeks_all) {
     int a, b;
     both_ends(&a, &b);
     char in[16];
@@ -112,7 +112,7 @@ static void peeks_all(void) {
     IS(recv(b, in, 8, MSG_PEEK | MSG_WAITALL), 0);
 }
 
-static void shutdowns(void) {
+CASE(shutdowns) {
     int a, b;
     char in[16];
     both_ends(&a, &b);
@@ -164,7 +164,7 @@ static void *writes_much(void *argument) {
 }
 
 /* shutdown wakes those who wait. */
-static void shutdown_wakes(void) {
+CASE(shutdown_wakes) {
     void *(*waiters[])(void *) = {reads_to_the_end, polls_for_the_end, writes_much, reads_to_the_end};
     for (int i = 0; i < 4; i++) {
         int a, b;
@@ -190,7 +190,7 @@ static void *resets_later(void *argument) {
 }
 
 /* A write that waits for room when the connection ends says what has been written; the next call says why. */
-static void half_written(void) {
+CASE(half_written) {
     int a, b;
     static char octets[1 << 26];
     both_ends(&a, &b);
@@ -205,7 +205,7 @@ static void half_written(void) {
 }
 
 /* A number that is closed, and becomes another connection's, while somebody reads from it: he does not follow. */
-static void number_used_again(void) {
+CASE(number_used_again) {
     for (int how = 0; how < 2; how++) {
         int a, b, c, d;
         both_ends(&a, &b);
@@ -237,7 +237,7 @@ static void number_used_again(void) {
 }
 
 /* The same with a writer, which waits for room. */
-static void writer_does_not_follow(void) {
+CASE(writer_does_not_follow) {
     int a, b, c, d;
     both_ends(&a, &b);
     int number = b;
@@ -255,7 +255,7 @@ static void writer_does_not_follow(void) {
     exchange(c, b);
 }
 
-static void epoll_sets(void) {
+CASE(epoll_sets) {
     int a, b, inner = OK(epoll_create1(0)), outer = OK(epoll_create1(0)), other = OK(epoll_create1(0));
     char in[16];
     both_ends(&a, &b);
@@ -306,7 +306,7 @@ static void *interrupts(void *argument) {
     return NULL;
 }
 
-static void polls(void) {
+CASE(polls) {
     int a, b, ends[2];
     char in[16];
     both_ends(&a, &b);
@@ -384,7 +384,7 @@ static void polls(void) {
 }
 
 /* Requests that are about sockets. */
-static void requests(void) {
+CASE(requests) {
     int a, b, count = -1;
     both_ends(&a, &b);
     OK(ioctl(a, FIONREAD, &count));
@@ -408,7 +408,7 @@ static void requests(void) {
 }
 
 /* stdio on a socket. */
-static void stdio(void) {
+CASE(stdio) {
     int a, b;
     both_ends(&a, &b);
     char in[100];
@@ -469,7 +469,7 @@ static void stdio(void) {
 }
 
 /* A program that serves its standard input and output, as inetd's do. Run with UWARP_LISTEN=all and UWARP_DDP=all. */
-static void stdio_inherited(void) {
+CASE(stdio_inherited) {
     int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
     OK(connect_to(client, listener));
     int server = OK(accept(listener, NULL, NULL));
@@ -495,7 +495,7 @@ static void stdio_inherited(void) {
     IS(status, 0);
 }
 
-static void answers_lines(void) {
+CASE(answers_lines) {
     char line[100];
     while (fgets(line, sizeof line, stdin)) {
         printf("%zu: %s\n", strlen(line), line);
@@ -507,7 +507,7 @@ static void answers_lines(void) {
 }
 
 /* A connect that fails, and what follows it. */
-static void refused(void) {
+CASE(refused) {
     int listener = listen_at(NULL), port = port_of(listener);
     close(listener);
     char in[4];
@@ -538,7 +538,7 @@ static void refused(void) {
 }
 
 /* What stands in for TCP in a set-up that fails is told once. */
-static void failed_set_up(void) {
+CASE(failed_set_up) {
     char in[8];
     for (int how = 0; how < 3; how++) {
         int listener = listen_at(NULL);
@@ -567,7 +567,7 @@ static void failed_set_up(void) {
 }
 
 /* The server speaks first, and does not wait. */
-static void server_first_nonblocking(void) {
+CASE(server_first_nonblocking) {
     int listener = listen_at(NULL), set = OK(epoll_create1(0));
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int kind = 0; kind < 6; kind++) {
@@ -622,7 +622,7 @@ static void server_first_nonblocking(void) {
 }
 
 /* A number that was made before anybody knew what becomes of the socket. */
-static void dup_before_connect(void) {
+CASE(dup_before_connect) {
     int listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int how = 0; how < 3; how++) {
@@ -644,197 +644,8 @@ static void dup_before_connect(void) {
     }
 }
 
-static void *answers_plainly(void *argument) {
-    int listener = *(int *)argument;
-    for (;;) {
-        int server = OK(accept(listener, NULL, NULL));
-        char in[32];
-        ssize_t got = read(server, in, sizeof in);
-        if (got == 3) {
-            write_all(server, "yes", 3);
-            read(server, in, 1);
-        }
-        close(server);
-    }
-    return NULL;
-}
-
-/* What the program has set stays when a plain connection takes the place. Run with UWARP_FALLBACK=1. */
-static void fallback_keeps_options(void) {
-    static int listener;
-    listener = listen_at(NULL);
-    start(answers_plainly, &listener);
-    for (int how = 0; how < 3; how++) {
-        int client = OK(socket(AF_INET, SOCK_STREAM | (how == 1 ? SOCK_NONBLOCK | SOCK_CLOEXEC : 0), 0));
-        struct linger linger = {1, 3};
-        struct timeval time = {7, 0};
-        int on = 1, tos = 0x10, bytes = 40000, keep = 77;
-        OK(setsockopt(client, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-        OK(setsockopt(client, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on));
-        OK(setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
-        OK(setsockopt(client, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes));
-        OK(setsockopt(client, IPPROTO_IP, IP_TOS, &tos, sizeof tos));
-        OK(setsockopt(client, IPPROTO_TCP, TCP_KEEPIDLE, &keep, sizeof keep));
-        OK(setsockopt(client, IPPROTO_TCP, TCP_CONGESTION, "reno", 4));
-        int wanted = int_option(client, SOL_SOCKET, SO_RCVBUF);
-        if (how == 2) {
-            struct sockaddr_in mine = {.sin_family = AF_INET};
-            inet_pton(AF_INET, "127.0.0.9", &mine.sin_addr);
-            OK(bind(client, (struct sockaddr *)&mine, sizeof mine));
-        }
-        set_ddpmode(client, DDPMODE_STREAM);
-        if (how == 1) {
-            FAILS(connect_to(client, listener), EINPROGRESS);
-        } else {
-            OK(connect_to(client, listener));
-        }
-        /* This comes too late for the first connection, but not for the second. */
-        OK(setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-        wait_for(client, POLLOUT);
-        while (ddpmode(client) != DDPMODE_OFF) {
-            usleep(1000);
-        }
-        memset(&linger, 0, sizeof linger);
-        socklen_t len = sizeof linger;
-        OK(getsockopt(client, SOL_SOCKET, SO_LINGER, &linger, &len));
-        IS(linger.l_onoff, 1);
-        IS(linger.l_linger, 3);
-        IS(int_option(client, SOL_SOCKET, SO_KEEPALIVE), 1);
-        IS(int_option(client, SOL_SOCKET, SO_RCVBUF), wanted);
-        IS(int_option(client, IPPROTO_TCP, TCP_NODELAY), 1);
-        IS(int_option(client, IPPROTO_IP, IP_TOS), 0x10);
-        IS(int_option(client, IPPROTO_TCP, TCP_KEEPIDLE), 77);
-        memset(&time, 0, sizeof time);
-        len = sizeof time;
-        OK(getsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &time, &len));
-        IS(time.tv_sec, 7);
-        char name[16] = "";
-        len = sizeof name;
-        OK(getsockopt(client, IPPROTO_TCP, TCP_CONGESTION, name, &len));
-        IS(strcmp(name, "reno"), 0);
-        struct sockaddr_in mine;
-        len = sizeof mine;
-        OK(getsockname(client, (struct sockaddr *)&mine, &len));
-        IS(ntohl(mine.sin_addr.s_addr), how == 2 ? 0x7f000009 : 0x7f000001);
-        IS(!!(fcntl(client, F_GETFL) & O_NONBLOCK), how == 1);
-        IS(!!(fcntl(client, F_GETFD) & FD_CLOEXEC), how == 1);
-        write_all(client, "hi\n", 3);
-        wait_for(client, POLLIN);
-        char in[4];
-        IS(recv(client, in, 3, 0), 3);
-        close(client);
-    }
-}
-
-/* One shot, before, while and after a plain connection takes the place. Run with UWARP_FALLBACK=1. */
-static void fallback_one_shot(void) {
-    static int listener;
-    listener = listen_at(NULL);
-    start(answers_plainly, &listener);
-    int set = OK(epoll_create1(0));
-    for (int round = 0; round < 5; round++) {
-        int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        struct epoll_event told, event = {EPOLLOUT | EPOLLONESHOT, {.u64 = round}};
-        set_ddpmode(client, DDPMODE_STREAM);
-        FAILS(connect_to(client, listener), EINPROGRESS);
-        OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
-        IS(epoll_wait(set, &told, 1, 5000), 1);
-        IS(told.data.u64, round);
-        while (ddpmode(client) != DDPMODE_OFF) {
-            usleep(1000);
-        }
-        IS(int_option(client, SOL_SOCKET, SO_ERROR), 0);
-        /* If it was told of the old object just before it went, it is told again, once at the most. */
-        IS(write(client, "hi\n", 3), 3);
-        event.events = EPOLLIN | EPOLLONESHOT;
-        OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
-        IS(epoll_wait(set, &told, 1, 5000), 1);
-        IS(told.events, EPOLLIN);
-        IS(epoll_wait(set, &told, 1, 20), 0);
-        OK(epoll_ctl(set, EPOLL_CTL_DEL, client, NULL));
-        close(client);
-    }
-}
-
-/* Whether a connection to this port waits for the answer to its SYN, by this list of the kernel's. */
-static int waits_for_syn(int list, int port) {
-    static char lines[1 << 20];
-    char wanted[32];
-    snprintf(wanted, sizeof wanted, ":%04X 02 ", port);
-    OK(lseek(list, 0, SEEK_SET));
-    size_t len = 0;
-    for (ssize_t done; (done = OK(read(list, lines + len, sizeof lines - 1 - len))) > 0;) {
-        len += done;
-    }
-    lines[len] = 0;
-    return strstr(lines, wanted) != NULL;
-}
-
-/* While a plain connection is being made, it takes no number that the program might take for its own. Run with
- * UWARP_FALLBACK=1. */
-static void fallback_number(void) {
-    int listener = listen_at(NULL);
-    /* Of those that wait to be accepted there may be one. */
-    OK(listen(listener, 0));
-    int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-    set_ddpmode(client, DDPMODE_STREAM);
-    FAILS(connect_to(client, listener), EINPROGRESS);
-    int server = OK(accept(listener, NULL, NULL)), other = OK(socket(AF_INET, SOCK_STREAM, 0));
-    OK(connect_to(other, listener));
-    char in[8];
-    IS(recv(server, in, 8, 0), 8);
-    int list = OK(open("/proc/net/tcp", O_RDONLY)), lowest = OK(dup(0));
-    close(lowest);
-    write_all(server, "no MPA here", 11);
-    while (!waits_for_syn(list, port_of(listener))) {
-        usleep(1000);
-    }
-    IS(dup(0), lowest);
-    /* It comes about when there is a place. */
-    close(OK(accept(listener, NULL, NULL)));
-    int plain_server = OK(accept(listener, NULL, NULL));
-    wait_for(client, POLLOUT);
-    while (ddpmode(client) != DDPMODE_OFF) {
-        usleep(1000);
-    }
-    OK(fcntl(client, F_SETFL, 0));
-    exchange(client, plain_server);
-}
-
 int main(int count, char **arguments) {
-    static const struct entry {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
-        {"flags", flags},
-        {"peeks_all", peeks_all},
-        {"shutdowns", shutdowns},
-        {"shutdown_wakes", shutdown_wakes},
-        {"half_written", half_written},
-        {"number_used_again", number_used_again},
-        {"writer_does_not_follow", writer_does_not_follow},
-        {"epoll_sets", epoll_sets},
-        {"polls", polls},
-        {"requests", requests},
-        {"refused", refused},
-        {"stdio", stdio},
-        {"stdio_inherited", stdio_inherited},
-        {"answers_lines", answers_lines},
-        {"failed_set_up", failed_set_up},
-        {"server_first_nonblocking", server_first_nonblocking},
-        {"dup_before_connect", dup_before_connect},
-        {"fallback_keeps_options", fallback_keeps_options},
-        {"fallback_one_shot", fallback_one_shot},
-        {"fallback_number", fallback_number},
-    };
     begin();
     plain = getenv("PLAIN") != NULL;
-    for (size_t i = 0; count > 1 && i < sizeof cases / sizeof *cases; i++) {
-        if (strcmp(arguments[1], cases[i].name) == 0) {
-            cases[i].run();
-            puts("done");
-            return 0;
-        }
-    }
-    return 2;
+    return run_case(count, arguments);
 }

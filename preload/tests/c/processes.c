@@ -59,7 +59,7 @@ static int listener_and_client(int *port, pid_t *client) {
 }
 
 /* fork: accepted by the parent, served by the child. */
-static void child_serves(void) {
+CASE(child_serves) {
     int port;
     pid_t client;
     int listener = listener_and_client(&port, &client);
@@ -80,7 +80,7 @@ static void child_serves(void) {
 }
 
 /* fork: the child does something else, the parent serves. */
-static void parent_serves(void) {
+CASE(parent_serves) {
     int port;
     pid_t client;
     int listener = listener_and_client(&port, &client);
@@ -113,7 +113,7 @@ static void parent_serves(void) {
 }
 
 /* fork: both hold it while it is not decided; one serves, the other only closes. */
-static void both_hold(void) {
+CASE(both_hold) {
     int port;
     pid_t client;
     int listener = listener_and_client(&port, &client);
@@ -131,7 +131,7 @@ static void both_hold(void) {
 }
 
 /* exec: undecided sockets are taken over by the next program, which has to know their port. */
-static void exec_undecided(void) {
+CASE(exec_undecided) {
     int port;
     pid_t client;
     int listener = listener_and_client(&port, &client);
@@ -149,7 +149,7 @@ static void exec_undecided(void) {
     ended_well(child);
 }
 
-static void serve_inherited(void) { serve(77); }
+CASE(serve_inherited) { serve(77); }
 
 static void pass(int to, int fd) {
     union {
@@ -182,7 +182,7 @@ static int passed(int from, int many) {
 }
 
 /* What begins without waiting has low numbers no more than what waits. */
-static void hidden_numbers(void) {
+CASE(hidden_numbers) {
     for (int blocking = 0; blocking < 2; blocking++) {
         pid_t child = fork();
         if (child == 0) {
@@ -216,7 +216,7 @@ static void hidden_numbers(void) {
 }
 
 /* SCM_RIGHTS: one process accepts, and another one that was there before serves. */
-static void passed_undecided(void) {
+CASE(passed_undecided) {
     for (int many = 0; many < 2; many++) {
         int port, ends[2];
         pid_t client;
@@ -241,7 +241,7 @@ static void passed_undecided(void) {
 }
 
 /* SCM_RIGHTS: a stream stays with the process that has it. */
-static void passed_stream(void) {
+CASE(passed_stream) {
     int ends[2];
     OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
     pid_t other = fork();
@@ -260,7 +260,7 @@ static void passed_stream(void) {
 }
 
 /* exec: a stream ends, whoever executes. */
-static void exec_stream(void) {
+CASE(exec_stream) {
     for (int how = 0; how < 3; how++) {
         int a, b, ends[2];
         pair(&a, &b);
@@ -306,14 +306,14 @@ static void exec_stream(void) {
     }
 }
 
-static void inherited_stream(void) {
+CASE(inherited_stream) {
     char in[4];
     IS(read(77, in, 1), 0);
     FAILS(send(77, "x", 1, MSG_NOSIGNAL), EPIPE);
 }
 
 /* Close-on-exec is kept. */
-static void cloexec(void) {
+CASE(cloexec) {
     int a, b;
     pair(&a, &b);
     OK(dup3(b, 77, O_CLOEXEC));
@@ -326,7 +326,7 @@ static void cloexec(void) {
     ended_well(child);
 }
 
-static void nothing_inherited(void) {
+CASE(nothing_inherited) {
     FAILS(fcntl(77, F_GETFD), EBADF);
     FAILS(fcntl(79, F_GETFD), EBADF);
     for (int fd = 1000; fd < 20000; fd++) {
@@ -335,7 +335,7 @@ static void nothing_inherited(void) {
 }
 
 /* The end of a process: what it has written arrives, however it ends on its own. */
-static void ends(void) {
+CASE(ends) {
     enum { LEN = 100000 };
     static char octets[LEN];
     int listener = listen_at(NULL), port = port_of(listener);
@@ -377,7 +377,7 @@ static void ends_now(int number) {
 
 /* A signal handler that interrupts a call, in the midst of the octets that are written, and ends the program. What it
  * needs for that the call may hold. */
-static void exit_in_a_call(void) {
+CASE(exit_in_a_call) {
     int listener = listen_at(NULL), port = port_of(listener);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int buffered = 0; buffered < 2; buffered++) {
@@ -407,7 +407,7 @@ static void exit_in_a_call(void) {
 }
 
 /* Killed, at any time: the other end learns it. */
-static void killed(void) {
+CASE(killed) {
     int listener = listen_at(NULL), port = port_of(listener);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int round = 0; round < 10; round++) {
@@ -435,7 +435,7 @@ static void killed(void) {
 }
 
 /* Killed while a child that it has forked lives on: the other end learns it nevertheless. */
-static void killed_with_child(void) {
+CASE(killed_with_child) {
     int listener = listen_at(NULL), port = port_of(listener);
     set_ddpmode(listener, DDPMODE_STREAM);
     int ends[2];
@@ -497,7 +497,7 @@ static void *plain_server(void *argument) {
 }
 
 /* A peer that does not speak MPA: connected again as plain TCP. Run with UWARP_FALLBACK=1. */
-static void falls_back(void) {
+CASE(falls_back) {
     int listener = listen_at(NULL), set = OK(epoll_create1(0));
     start(plain_server, &listener);
     for (int round = 0; round < 3; round++) {
@@ -535,7 +535,7 @@ static void falls_back(void) {
 }
 
 /* The same without it: the first use tells. */
-static void does_not_fall_back(void) {
+CASE(does_not_fall_back) {
     int listener = listen_at(NULL);
     start(plain_server, &listener);
     int client = OK(socket(AF_INET, SOCK_STREAM, 0));
@@ -553,7 +553,7 @@ static void does_not_fall_back(void) {
 }
 
 /* The server speaks first, to clients of both kinds. */
-static void server_first(void) {
+CASE(server_first) {
     int listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int kind = 0; kind < 2; kind++) {
@@ -572,7 +572,7 @@ static void server_first(void) {
 }
 
 /* A process that may have no more descriptors serves plain clients. */
-static void no_numbers(void) {
+CASE(no_numbers) {
     int listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int how = 0; how < 3; how++) {
@@ -600,39 +600,7 @@ static void no_numbers(void) {
 }
 
 int main(int count, char **arguments) {
-    static const struct entry {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
-        {"child_serves", child_serves},
-        {"parent_serves", parent_serves},
-        {"both_hold", both_hold},
-        {"exec_undecided", exec_undecided},
-        {"serve_inherited", serve_inherited},
-        {"hidden_numbers", hidden_numbers},
-        {"passed_undecided", passed_undecided},
-        {"passed_stream", passed_stream},
-        {"exec_stream", exec_stream},
-        {"inherited_stream", inherited_stream},
-        {"cloexec", cloexec},
-        {"nothing_inherited", nothing_inherited},
-        {"ends", ends},
-        {"exit_in_a_call", exit_in_a_call},
-        {"killed", killed},
-        {"killed_with_child", killed_with_child},
-        {"falls_back", falls_back},
-        {"does_not_fall_back", does_not_fall_back},
-        {"server_first", server_first},
-        {"no_numbers", no_numbers},
-    };
     begin();
     self = arguments[0];
-    for (size_t i = 0; count > 1 && i < sizeof cases / sizeof *cases; i++) {
-        if (strcmp(arguments[1], cases[i].name) == 0) {
-            cases[i].run();
-            puts("done");
-            return 0;
-        }
-    }
-    return 2;
+    return run_case(count, arguments);
 }

@@ -4,12 +4,11 @@
 
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <netinet/tcp.h>
 
-static void option(void) {
+CASE(option) {
     int plain = socket(AF_INET, SOCK_STREAM, 0), udp = socket(AF_INET, SOCK_DGRAM, 0);
     IS(ddpmode(plain), DDPMODE_OFF);
     int mode = DDPMODE_STREAM;
@@ -50,7 +49,7 @@ static void option(void) {
 }
 
 /* A connection that is set to DDPMODE when it is there. */
-static void connected(void) {
+CASE(connected) {
     int listener = listen_at(NULL);
     int client = socket(AF_INET, SOCK_STREAM, 0);
     OK(connect_to(client, listener));
@@ -69,7 +68,7 @@ static void connected(void) {
 }
 
 /* One listener for both kinds of clients. */
-static void both_kinds(void) {
+CASE(both_kinds) {
     int listener = listen_at(NULL);
     set_ddpmode(listener, DDPMODE_STREAM);
     int client = socket(AF_INET, SOCK_STREAM, 0);
@@ -89,7 +88,7 @@ static void both_kinds(void) {
     IS(read(server, octets, sizeof octets), 0);
 }
 
-static void reads(void) {
+CASE(reads) {
     int a, b;
     pair(&a, &b);
     char in[64] = {0};
@@ -145,7 +144,7 @@ static void reads(void) {
     IS(read(b, in, sizeof in), 3);
 }
 
-static void writes(void) {
+CASE(writes) {
     int a, b;
     pair(&a, &b);
     char *octets = calloc(1, 1 << 20), in[4096];
@@ -170,7 +169,7 @@ static void writes(void) {
     free(octets);
 }
 
-static void half_close(void) {
+CASE(half_close) {
     int a, b;
     pair(&a, &b);
     char in[8];
@@ -191,7 +190,7 @@ static void half_close(void) {
     OK(shutdown(b = a, SHUT_RD));
 }
 
-static void broken_pipe(void) {
+CASE(broken_pipe) {
     int a, b;
     pair(&a, &b);
     close(b);
@@ -210,7 +209,7 @@ static void broken_pipe(void) {
     expect_sigpipe(1);
 }
 
-static void reset(void) {
+CASE(reset) {
     int a, b;
     pair(&a, &b);
     struct linger linger = {1, 0};
@@ -232,7 +231,7 @@ static void reset(void) {
     IS(read(a, in, 4), 0);
 }
 
-static void nonblocking(void) {
+CASE(nonblocking) {
     int a, b, on = 1;
     pair(&a, &b);
     static char octets[1 << 16];
@@ -265,228 +264,8 @@ static void nonblocking(void) {
     CHECK(read(b, octets, 1) == 1);
 }
 
-static void epoll_level(void) {
-    int a, b, set = OK(epoll_create1(0));
-    pair(&a, &b);
-    static char octets[1 << 16];
-    struct epoll_event event = {EPOLLIN, {.u64 = 0x123456789abcdef0}}, told;
-    OK(epoll_ctl(set, EPOLL_CTL_ADD, b, &event));
-    IS(epoll_wait(set, &told, 1, 0), 0);
-    write_all(a, "abcd", 4);
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    IS(told.data.u64, event.data.u64);
-    IS(told.events, EPOLLIN);
-    IS(read(b, octets, 2), 2);
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    IS(read(b, octets, 9), 2);
-    IS(epoll_wait(set, &told, 1, 0), 0);
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-    OK(epoll_ctl(set, EPOLL_CTL_MOD, b, &event));
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    IS(told.events, EPOLLOUT);
-    OK(fcntl(b, F_SETFL, O_NONBLOCK));
-    while (write(b, octets, sizeof octets) > 0) {
-    }
-    IS(epoll_wait(set, &told, 1, 0), 0);
-    while (recv(a, octets, sizeof octets, MSG_DONTWAIT) > 0 || !ready(b, POLLOUT)) {
-    }
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    IS(told.events, EPOLLOUT);
-    OK(shutdown(a, SHUT_WR));
-    wait_for(b, POLLRDHUP);
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    IS(told.events & (EPOLLIN | EPOLLRDHUP), EPOLLIN | EPOLLRDHUP);
-    OK(epoll_ctl(set, EPOLL_CTL_DEL, b, NULL));
-    IS(epoll_wait(set, &told, 1, 0), 0);
-    OK(epoll_ctl(set, EPOLL_CTL_ADD, b, &event));
-    close(b);
-    IS(epoll_wait(set, &told, 1, 0), 0);
-}
-
-static void epoll_edge(void) {
-    int a, b, set = OK(epoll_create1(0));
-    pair(&a, &b);
-    static char octets[1 << 16];
-    OK(fcntl(b, F_SETFL, O_NONBLOCK));
-    struct epoll_event event = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, {.fd = b}}, told;
-    OK(epoll_ctl(set, EPOLL_CTL_ADD, b, &event));
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    CHECK(told.events & EPOLLOUT);
-    for (int round = 0; round < 200; round++) {
-        write_all(a, "abcd", 4);
-        do {
-            IS(epoll_wait(set, &told, 1, 5000), 1);
-        } while (!(told.events & EPOLLIN));
-        /* An arrival is an edge, whether or not the one before was taken: that of the next round must come. */
-        size_t wanted = round % 3 == 0 ? 2 : sizeof octets;
-        CHECK(read(b, octets, wanted) > 0);
-        if (round % 2 == 0) {
-            while (read(b, octets, wanted) > 0) {
-            }
-        }
-    }
-    while (read(b, octets, sizeof octets) > 0) {
-    }
-    for (int round = 0; round < 20; round++) {
-        size_t sent = 0, got = 0;
-        ssize_t done;
-        while ((done = write(b, octets, sizeof octets)) > 0) {
-            sent += done;
-        }
-        CHECK(done < 0 && errno == EAGAIN);
-        while (epoll_wait(set, &told, 1, 0) == 1 && !(told.events & EPOLLOUT)) {
-        }
-        while (got < sent) {
-            got += OK(read(a, octets, sizeof octets));
-        }
-        /* Room again: this edge must come, or the program would wait for ever. */
-        do {
-            IS(epoll_wait(set, &told, 1, 5000), 1);
-        } while (!(told.events & EPOLLOUT));
-    }
-    event.events = EPOLLIN | EPOLLONESHOT;
-    OK(epoll_ctl(set, EPOLL_CTL_MOD, b, &event));
-    write_all(a, "1", 1);
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-    write_all(a, "2", 1);
-    IS(epoll_wait(set, &told, 1, 50), 0);
-    OK(epoll_ctl(set, EPOLL_CTL_MOD, b, &event));
-    IS(epoll_wait(set, &told, 1, 5000), 1);
-}
-
-/* What is registered before it is known what the connection is. */
-static void epoll_undecided(void) {
-    int listener = listen_at(NULL), set = OK(epoll_create1(0));
-    set_ddpmode(listener, DDPMODE_STREAM);
-    for (int kind = 0; kind < 4; kind++) {
-        int client = socket(AF_INET, SOCK_STREAM, 0);
-        if (kind % 2 == 0) {
-            set_ddpmode(client, DDPMODE_STREAM);
-        }
-        OK(connect_to(client, listener));
-        int server = OK(accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
-        int copy = OK(fcntl(server, F_DUPFD, 20));
-        struct epoll_event event = {EPOLLIN | EPOLLRDHUP | (kind / 2 ? EPOLLET : 0), {.u64 = 99}}, told;
-        OK(epoll_ctl(set, EPOLL_CTL_ADD, server, &event));
-        struct later later = {client, "octets", 6};
-        pthread_t thread = start(write_later, &later);
-        char in[16];
-        ssize_t got;
-        do {
-            IS(epoll_wait(set, &told, 1, 5000), 1);
-            IS(told.data.u64, 99);
-        } while ((got = read(kind == 0 ? copy : server, in, sizeof in)) < 0);
-        IS(got, 6);
-        pthread_join(thread, NULL);
-        IS(ddpmode(server), kind % 2 == 0 ? DDPMODE_STREAM : DDPMODE_OFF);
-        IS(ddpmode(copy), ddpmode(server));
-        CHECK(fcntl(server, F_GETFD) & FD_CLOEXEC);
-        CHECK(!(fcntl(copy, F_GETFD) & FD_CLOEXEC));
-        CHECK(fcntl(copy, F_GETFL) & O_NONBLOCK);
-        IS(epoll_wait(set, &told, 1, 0), 0);
-        write_all(client, "more", 4);
-        IS(epoll_wait(set, &told, 1, 5000), 1);
-        IS(read(server, in, sizeof in), 4);
-        close(server);
-        close(copy);
-        close(client);
-    }
-}
-
-/* Registered before it is connected, and before anybody knows that it will be in DDPMODE. */
-static void epoll_before_connect(void) {
-    int listener = listen_at(NULL), set = OK(epoll_create1(0));
-    set_ddpmode(listener, DDPMODE_STREAM);
-    for (int how = 0; how < 6; how++) {
-        int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        int events = EPOLLIN | EPOLLOUT | (how % 3 == 1 ? EPOLLET : how % 3 == 2 ? EPOLLONESHOT : 0);
-        struct epoll_event event = {how < 3 ? events : EPOLLIN, {.u64 = 0x123456789abcdef0}}, told;
-        OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
-        set_ddpmode(client, DDPMODE_STREAM);
-        if (how >= 3) {
-            event.events = events;
-            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
-        }
-        FAILS(connect_to(client, listener), EINPROGRESS);
-        int server = OK(accept(listener, NULL, NULL));
-        struct later later = {server, "hello", 5};
-        pthread_t thread = start(write_later, &later);
-        char in[8];
-        for (ssize_t got = -1; got < 0;) {
-            IS(epoll_wait(set, &told, 1, 10000), 1);
-            CHECK(told.data.u64 == 0x123456789abcdef0);
-            got = read(client, in, 8);
-            CHECK(got == 5 || (got < 0 && errno == EAGAIN));
-            event.events = EPOLLIN | (events & (EPOLLET | EPOLLONESHOT));
-            OK(epoll_ctl(set, EPOLL_CTL_MOD, client, &event));
-        }
-        pthread_join(thread, NULL);
-        IS(ddpmode(client), DDPMODE_STREAM);
-        close(client);
-        close(server);
-    }
-}
-
-static void selects(void) {
-    int a, b;
-    pair(&a, &b);
-    char in[8];
-    fd_set reads, writes;
-    for (int round = 0; round < 3; round++) {
-        FD_ZERO(&reads);
-        FD_ZERO(&writes);
-        FD_SET(b, &reads);
-        FD_SET(b, &writes);
-        struct timeval time = {5, 0};
-        IS(select(b + 1, &reads, &writes, NULL, &time), 1);
-        CHECK(!FD_ISSET(b, &reads) && FD_ISSET(b, &writes));
-        FD_ZERO(&writes);
-        FD_SET(b, &reads);
-        struct timespec none = {0, 0};
-        IS(pselect(b + 1, &reads, NULL, NULL, &none, NULL), 0);
-        FD_SET(b, &reads);
-        time = (struct timeval){0, 20000};
-        IS(select(b + 1, &reads, NULL, NULL, &time), 0);
-        write_all(a, "abc", 3);
-        FD_SET(b, &reads);
-        time = (struct timeval){5, 0};
-        IS(select(b + 1, &reads, NULL, NULL, &time), 1);
-        CHECK(time.tv_sec < 5);
-        IS(read(b, in, 8), 3);
-        struct pollfd list[] = {{a, POLLIN, 0}, {-1, POLLIN, 0}, {b, POLLIN | POLLOUT, 0}};
-        IS(ppoll(list, 3, NULL, NULL), 1);
-        IS(list[2].revents, POLLOUT);
-        IS(list[0].revents, 0);
-        IS(poll(list, 1, 20), 0);
-    }
-}
-
-/* Programs with blocking sockets read when select says so: a Request is not something to read. */
-static void select_undecided(void) {
-    int listener = listen_at(NULL);
-    set_ddpmode(listener, DDPMODE_STREAM);
-    for (int round = 0; round < 2; round++) {
-        int client = socket(AF_INET, SOCK_STREAM, 0);
-        set_ddpmode(client, DDPMODE_STREAM);
-        OK(connect_to(client, listener));
-        int server = OK(accept(listener, NULL, NULL));
-        fd_set reads;
-        FD_ZERO(&reads);
-        FD_SET(server, &reads);
-        struct timeval time = {0, 100000};
-        if (round == 0) {
-            IS(select(server + 1, &reads, NULL, NULL, &time), 0);
-        } else {
-            struct pollfd ask = {server, POLLIN, 0};
-            IS(poll(&ask, 1, 100), 0);
-        }
-        IS(ddpmode(server), DDPMODE_STREAM);
-        exchange(client, server);
-    }
-}
-
 /* What begins as a Request's key does, and goes on late or never. */
-static void part_of_a_key(void) {
+CASE(part_of_a_key) {
     int listener = listen_at(NULL), set = OK(epoll_create1(0));
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int how = 0; how < 6; how++) {
@@ -544,29 +323,8 @@ static void part_of_a_key(void) {
     }
 }
 
-/* A descriptor that poll is given twice, and that becomes a stream meanwhile. */
-static void polled_twice(void) {
-    int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
-    set_ddpmode(listener, DDPMODE_STREAM);
-    set_ddpmode(client, DDPMODE_STREAM);
-    OK(connect_to(client, listener));
-    int server = OK(accept(listener, NULL, NULL));
-    while (ddpmode(server) != DDPMODE_STREAM) {
-        struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
-        IS(poll(ask, 2, 10), 0);
-    }
-    struct later later = {client, "x", 1};
-    pthread_t thread = start(write_later, &later);
-    struct pollfd ask[] = {{server, POLLIN, 0}, {server, POLLIN, 0}};
-    IS(poll(ask, 2, 10000), 2);
-    pthread_join(thread, NULL);
-    char in[1];
-    IS(read(server, in, 1), 1);
-    exchange(client, server);
-}
-
 /* A blocking connect that ends before TCP is connected: it goes on. */
-static void connect_timeout(void) {
+CASE(connect_timeout) {
     int listener = listen_at(NULL), first = OK(socket(AF_INET, SOCK_STREAM, 0));
     set_ddpmode(listener, DDPMODE_STREAM);
     /* Room for one that is not accepted. */
@@ -588,7 +346,7 @@ static void connect_timeout(void) {
     exchange(client, server);
 }
 
-static void dups(void) {
+CASE(dups) {
     int a, b;
     pair(&a, &b);
     char in[8];
@@ -620,7 +378,7 @@ static void dups(void) {
     IS(ddpmode_result(copies[4]), DDPMODE_OFF);
 }
 
-static void ranges(void) {
+CASE(ranges) {
     int base = descriptors(), a[20], b[20];
     for (int i = 0; i < 20; i++) {
         pair(&a[i], &b[i]);
@@ -650,7 +408,7 @@ static void ranges(void) {
     CHECK(descriptors() <= settled - 78);
 }
 
-static void sends_files(void) {
+CASE(sends_files) {
     int a, b;
     pair(&a, &b);
     char name[] = "/tmp/uwarp-sendfile-XXXXXX", octets[300000], in[300000];
@@ -677,7 +435,7 @@ static void sends_files(void) {
     FAILS(splice(ends[0], NULL, a, NULL, 10, 0), EINVAL);
 }
 
-static void connects(void) {
+CASE(connects) {
     int listener = listen_at(NULL), set = OK(epoll_create1(0));
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int round = 0; round < 2; round++) {
@@ -717,7 +475,7 @@ static void connects(void) {
 }
 
 /* A program that does not wait sees that it is connected before its peer accepts, as some peers want it. */
-static void connects_before_accept(void) {
+CASE(connects_before_accept) {
     int listener = listen_at(NULL), set = OK(epoll_create1(0));
     set_ddpmode(listener, DDPMODE_STREAM);
     for (int how = 0; how < 4; how++) {
@@ -763,7 +521,7 @@ static void connects_before_accept(void) {
 }
 
 /* Signals: with SA_RESTART a read goes on, without it ends. */
-static void interrupted(void) {
+CASE(interrupted) {
     int a, b;
     pair(&a, &b);
     for (int restart = 0; restart < 2; restart++) {
@@ -788,7 +546,7 @@ static void *read_for_ever(void *argument) {
     return NULL;
 }
 
-static void cancelled(void) {
+CASE(cancelled) {
     int a, b;
     pair(&a, &b);
     pthread_t thread = start(read_for_ever, &b);
@@ -801,7 +559,7 @@ static void cancelled(void) {
 }
 
 /* Both ends write first, more than fits; neither waits for ever. */
-static void both_write(void) {
+CASE(both_write) {
     int a, b;
     pair(&a, &b);
     enum { LEN = 3 << 20 };
@@ -829,7 +587,7 @@ static void *serve_and_close(void *argument) {
 }
 
 /* A server that writes and closes: whatever its client does meanwhile, the last octets arrive. */
-static void last_octets(void) {
+CASE(last_octets) {
     /* Its threads wait for more when it returns. */
     static int listener;
     listener = listen_at(NULL);
@@ -855,45 +613,6 @@ static void last_octets(void) {
 }
 
 int main(int count, char **arguments) {
-    static const struct entry {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
-        {"option", option},
-        {"connected", connected},
-        {"both_kinds", both_kinds},
-        {"reads", reads},
-        {"writes", writes},
-        {"half_close", half_close},
-        {"broken_pipe", broken_pipe},
-        {"reset", reset},
-        {"nonblocking", nonblocking},
-        {"epoll_level", epoll_level},
-        {"epoll_edge", epoll_edge},
-        {"epoll_undecided", epoll_undecided},
-        {"epoll_before_connect", epoll_before_connect},
-        {"selects", selects},
-        {"select_undecided", select_undecided},
-        {"part_of_a_key", part_of_a_key},
-        {"polled_twice", polled_twice},
-        {"connect_timeout", connect_timeout},
-        {"dups", dups},
-        {"ranges", ranges},
-        {"sends_files", sends_files},
-        {"connects", connects},
-        {"connects_before_accept", connects_before_accept},
-        {"interrupted", interrupted},
-        {"cancelled", cancelled},
-        {"both_write", both_write},
-        {"last_octets", last_octets},
-    };
     begin();
-    for (size_t i = 0; count > 1 && i < sizeof cases / sizeof *cases; i++) {
-        if (strcmp(arguments[1], cases[i].name) == 0) {
-            cases[i].run();
-            puts("done");
-            return 0;
-        }
-    }
-    return 2;
+    return run_case(count, arguments);
 }

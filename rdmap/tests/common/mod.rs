@@ -1,6 +1,8 @@
 //! Two endpoints joined by nothing but segments: no FPDUs, no sockets, memory in vectors.
 #![allow(dead_code, reason = "every test file uses its part of this")]
 
+pub(crate) mod wire;
+
 use std::collections::HashMap;
 
 use uwarp_ddp::{AccessError, Header, Stag};
