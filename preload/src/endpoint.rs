@@ -221,6 +221,12 @@ impl Endpoint {
         self.falling_back.load(Ordering::Relaxed)
     }
 
+    /// Whether a plain connection may still take its place.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        self.progress() == Progress::Pending
+            && (self.stream.get().is_none() || self.will_fall_back())
+    }
+
     fn will_fall_back(&self) -> bool {
         // In this order: who takes it says so before it lets go of the lock.
         let is_to_come = (self.fallback.lock())
