@@ -218,6 +218,12 @@ impl Endpoint {
         self.fallback.has_begun()
     }
 
+    /// Whether a plain connection may still take its place.
+    pub(crate) fn may_be_replaced(&self) -> bool {
+        self.progress() == Progress::Pending
+            && (self.stream.get().is_none() || self.fallback.is_expected())
+    }
+
     /// The error that has not been told yet.
     pub(crate) fn take_error(&self) -> c_int {
         if self.failed.load(Ordering::Acquire) {

@@ -209,7 +209,7 @@ struct Name {
     octets: [u8; NAME_LEN],
 }
 
-/// The zero octet, the prefix, the number of the process in 16 digits, that of the socket in 16.
+/// The zero octet, the prefix, the number of the process in 16 digits, that of the socket, mixed, in 16.
 const NAME_LEN: usize = 1 + PREFIX.len() + 32;
 
 impl Name {
@@ -217,7 +217,7 @@ impl Name {
         let mut octets = [0; NAME_LEN];
         octets[1..=PREFIX.len()].copy_from_slice(PREFIX);
         for (at, octet) in octets[1 + PREFIX.len()..].iter_mut().enumerate() {
-            let number = if at < 16 { process } else { socket };
+            let number = if at < 16 { process } else { mixed(socket) };
             let digit = (number >> (60 - 4 * (at % 16))) & 15;
             *octet = b"0123456789abcdef"[digit as usize];
         }
@@ -227,6 +227,15 @@ impl Name {
     fn address(&self) -> (libc::sockaddr_un, libc::socklen_t) {
         sys::unix_address(&self.octets)
     }
+}
+
+/// Another number for each, as if drawn at random (the finalizer of SplitMix64). The kernel finds a name by the sum of its
+/// octets: those of numbers in a row are much alike, and what is sent to one of 10,000 would be looked for among hundreds.
+fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 /// Random, so that processes do not meet; zero before the first use and in a forked child.
@@ -304,6 +313,29 @@ pub(crate) fn forked() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The kernel sums words of two octets, and finds a name among those with the same 8 bits of that.
+    #[test]
+    fn names_in_a_row_are_in_all_of_the_kernels_lists() {
+        let mut lists = [0u32; 256];
+        for socket in 0..10_000 {
+            let octets = Name::new(1, socket).octets;
+            let sum: u32 = octets
+                .chunks(2)
+                .map(|pair| {
+                    pair.iter()
+                        .rev()
+                        .fold(0, |word, &octet| word << 8 | u32::from(octet))
+                })
+                .sum();
+            let folded = (sum & 0xffff) + (sum >> 16);
+            lists[((folded ^ (folded >> 8)) & 255) as usize] += 1;
+        }
+        assert!(
+            lists.iter().all(|&names| (1..160).contains(&names)),
+            "{lists:?}"
+        );
+    }
 
     const NOTHING: Shown = Shown {
         readable: false,

@@ -84,6 +84,11 @@ fn falls_back() {
 }
 
 #[test]
+fn falls_back_waiting() {
+    case("falls_back_waiting", &[("UWARP_FALLBACK", "1")]);
+}
+
+#[test]
 fn does_not_fall_back() {
     case("does_not_fall_back", &[]);
 }

@@ -71,6 +71,18 @@ resident() {
     echo "$total"
 }
 
+# Runs a command several times at once: at_once COUNT COMMAND...
+at_once() {
+    local pids=() pid
+    for _ in $(seq "$1"); do
+        "${@:2}" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "$pid" || return 1
+    done
+}
+
 # How many connections the processes named $1 have had as $2: begun, accepted or plain.
 reported() {
     awk -v name="$1" -v what="$2" '

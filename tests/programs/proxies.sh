@@ -56,16 +56,9 @@ warm() {
 }
 
 use() {
-    local until=$((SECONDS + seconds)) pids pid
+    local until=$((SECONDS + seconds))
     while [[ $SECONDS -lt $until ]]; do
-        pids=()
-        for _ in 1 2 3 4; do
-            get &
-            pids+=($!)
-        done
-        for pid in "${pids[@]}"; do
-            wait "$pid" || return 1
-        done
+        at_once 4 get || return 1
     done
 }
 

@@ -20,15 +20,7 @@ use() {
     local until=$((SECONDS + seconds))
     while [[ $SECONDS -lt $until ]]; do
         warm || return 1
-        # Several at a time.
-        local pids=()
-        for _ in 1 2 3 4; do
-            fetch curl --silent --max-time 30 &
-            pids+=($!)
-        done
-        for pid in "${pids[@]}"; do
-            wait "$pid" || return 1
-        done
+        at_once 4 fetch curl --silent --max-time 30 || return 1
     done
 }
 

@@ -22,9 +22,12 @@ declare -A packages=(
     [netcat]="netcat-openbsd python3"
     [lighttpd]="lighttpd apache2-utils curl python3"
     [proxies]="haproxy nginx-light curl python3"
+    [inetd]="inetutils-inetd netcat-openbsd python3"
+    [ftp]="proftpd-core lftp python3"
+    [nbd]="nbdkit libnbd-bin python3"
 )
 programs=("$@")
-[[ ${#programs[@]} -gt 0 ]] || programs=(python redis iperf3 nginx socat postgresql memcached lighttpd proxies netcat scripts)
+[[ ${#programs[@]} -gt 0 ]] || programs=(python redis iperf3 nginx socat postgresql memcached lighttpd proxies netcat inetd ftp nbd scripts)
 
 install_missing() {
     local missing=()

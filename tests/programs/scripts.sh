@@ -1,5 +1,5 @@
 # Programs in scripting languages, and on their usual libraries: asyncio with TLS, socketserver that forks, perl's
-# IO::Socket, node's http, the JVM's sockets and channels. Each is a server and a client of its own; both compare digests.
+# IO::Socket, node's http and cluster, the JVM's sockets and channels. Each is a server and a client of its own; both compare digests.
 slack=8
 rss_slack=80000
 (cd "$work" && openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 2 -subj /CN=localhost) 2>/dev/null
@@ -20,7 +20,7 @@ use() {
     done
 }
 
-for script in ${SCRIPTS:-asyncio_tls.py forking.py lines.pl http.js Echo.java}; do
+for script in ${SCRIPTS:-asyncio_tls.py forking.py lines.pl http.js cluster.js Echo.java}; do
     case $script in
     *.py) language=(python3) ;;
     *.pl) language=(perl) ;;

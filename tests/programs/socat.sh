@@ -13,16 +13,9 @@ warm() {
 }
 
 use() {
-    local until=$((SECONDS + seconds)) pids
+    local until=$((SECONDS + seconds))
     while [[ $SECONDS -lt $until ]]; do
-        pids=()
-        for _ in 1 2 3; do
-            warm &
-            pids+=($!)
-        done
-        for pid in "${pids[@]}"; do
-            wait "$pid" || return 1
-        done
+        at_once 3 warm || return 1
     done
 }
 

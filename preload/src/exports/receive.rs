@@ -181,8 +181,10 @@ pub(crate) unsafe fn recvmmsg(
         // SAFETY: the arguments are the caller's.
         let result = unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
         for index in 0..usize::try_from(result).unwrap_or(0) {
-            // SAFETY: the caller's list has at least so many elements, which the kernel has filled.
-            unsafe { take_over(&raw const (*messages.add(index)).msg_hdr) };
+            // SAFETY: the caller's list has at least so many elements.
+            let message = unsafe { messages.add(index) };
+            // SAFETY: the kernel has filled it; its first part is the message.
+            unsafe { take_over(message.cast()) };
         }
         return result;
     }
@@ -208,15 +210,14 @@ unsafe fn take_over(message: *const msghdr) {
     while let Some(header) = unsafe { at.as_ref() } {
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: as above.
-            let data = unsafe { libc::CMSG_DATA(at) };
-            let skipped = data.addr() - at.addr();
-            let count = header.cmsg_len.saturating_sub(skipped) / size_of::<c_int>();
+            let data: *const c_int = unsafe { libc::CMSG_DATA(at) }.cast();
+            let count =
+                header.cmsg_len.saturating_sub(data.addr() - at.addr()) / size_of::<c_int>();
             guarded(|| {
+                let mut numbers = vec![0; count];
+                // SAFETY: the kernel has written so many numbers, and the header is aligned for them.
+                unsafe { data.copy_to_nonoverlapping(numbers.as_mut_ptr(), count) };
                 if !table::is_borrowed() {
-                    let numbers: Vec<c_int> = (0..count)
-                        // SAFETY: the kernel has written so many numbers.
-                        .map(|index| unsafe { data.cast::<c_int>().add(index).read_unaligned() })
-                        .collect();
                     crate::fork::take_over_passed(&numbers);
                 }
                 Some(())

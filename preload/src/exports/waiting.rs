@@ -130,7 +130,8 @@ unsafe fn poll_list(
             let elements = unsafe { elements(list, count) };
             Some(Watched::new(elements.iter().map(|element| element.fd)))
         });
-        let time = deadline.map(left);
+        let look = begun.as_ref().and_then(|watched| watched.look_again());
+        let time = deadline.into_iter().chain(look).min().map(left);
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: list and mask are the caller's, the time is this frame's.
         let mut answer = unsafe { real::ppoll(list, count, time, mask) };
@@ -163,11 +164,14 @@ unsafe fn poll_list(
             continue;
         }
         // Of a part of the key the kernel does not tell again: see `undecided`.
-        if answer != 0 || !decided || is_over(deadline) {
+        if answer != 0 || !(decided || look.is_some()) || is_over(deadline) {
             return answer;
         }
     }
 }
+
+/// How long a wait for a connection that may still become plain TCP takes at the most.
+const LOOKS_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Endpoints whose signals are right while somebody waits for them. A thread that is cancelled meanwhile loses it.
 struct Watched(Vec<Arc<Endpoint>>);
@@ -182,6 +186,13 @@ impl Watched {
         let endpoints: Vec<_> = numbers.filter_map(stream_of).collect();
         endpoints.iter().for_each(|endpoint| endpoint.watch());
         ManuallyDrop::new(Self(endpoints))
+    }
+
+    /// When to look again, at the latest. A wait that is woken by the object that was behind a number looks at the one that
+    /// is behind it by then, and the kernel does not wake it when something happens to that.
+    fn look_again(&self) -> Option<Instant> {
+        let any = self.0.iter().any(|endpoint| endpoint.may_be_replaced());
+        any.then(|| Instant::now() + LOOKS_AGAIN_AFTER)
     }
 
     /// Ends it for those with whom it has begun, whatever their numbers are by now.
@@ -342,7 +353,8 @@ unsafe fn select_sets(
             let watched = Watched::new(list.iter().copied());
             Some((watched, ManuallyDrop::new(list)))
         });
-        let time = deadline.map(left);
+        let look = begun.as_ref().and_then(|(watched, _)| watched.look_again());
+        let time = deadline.into_iter().chain(look).min().map(left);
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         // SAFETY: sets and mask are the caller's, the time is this frame's.
         let mut answer = unsafe { real::pselect(count, sets[0], sets[1], sets[2], time, mask) };
@@ -366,7 +378,8 @@ unsafe fn select_sets(
             Some(())
         });
         // What a set says may be of an object to which the number does not refer any more.
-        if !(replaced && answer > 0) && (answer != 0 || !decided || is_over(deadline)) {
+        let again = decided || look.is_some();
+        if !(replaced && answer > 0) && (answer != 0 || !again || is_over(deadline)) {
             break answer;
         }
         for (&set, asked) in sets.iter().zip(&asked.0) {

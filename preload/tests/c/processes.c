@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 
 extern char **environ;
 
@@ -535,6 +536,50 @@ CASE(falls_back) {
 }
 
 /* The same without it: the first use tells. */
+static void *late_speaker(void *argument) {
+    int listener = *(int *)argument;
+    for (;;) {
+        int server = accept(listener, NULL, NULL);
+        if (server < 0) {
+            return NULL;
+        }
+        if (ready(server, POLLIN) || (usleep(50000), ready(server, POLLIN))) {
+            close(server);
+            continue;
+        }
+        /* Nothing has come, so it is plain; the client has been waiting for a while. */
+        usleep(200000);
+        write_all(server, "hello", 5);
+        close(server);
+    }
+}
+
+/* The same, where the client waits for what its peer says first, and waits while it is connected again. */
+CASE(falls_back_waiting) {
+    int listener = listen_at(NULL);
+    start(late_speaker, &listener);
+    for (int how = 0; how < 3; how++) {
+        int client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        set_ddpmode(client, DDPMODE_STREAM);
+        FAILS(connect_to(client, listener), EINPROGRESS);
+        /* Not for a time: at its end the kernel looks again. */
+        if (how == 0) {
+            IS(poll(&(struct pollfd){client, POLLIN, 0}, 1, -1), 1);
+        } else if (how == 1) {
+            fd_set reads;
+            FD_ZERO(&reads);
+            FD_SET(client, &reads);
+            IS(select(client + 1, &reads, NULL, NULL, NULL), 1);
+        } else {
+            OK(fcntl(client, F_SETFL, 0));
+        }
+        char in[8];
+        IS(recv(client, in, 5, MSG_WAITALL), 5);
+        IS(ddpmode(client), DDPMODE_OFF);
+        close(client);
+    }
+}
+
 CASE(does_not_fall_back) {
     int listener = listen_at(NULL);
     start(plain_server, &listener);
