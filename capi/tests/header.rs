@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use common::{library_dir, room};
+use common::{libraries, room, run};
 
 /// The sources, in the order in which a reader wants them.
 const SOURCES: [&str; 9] = [
@@ -75,14 +75,9 @@ fn declared() -> BTreeSet<String> {
 
 #[test]
 fn what_is_exported_is_what_is_declared() {
-    let library = library_dir().join("libuwarp.so");
-    let output = Command::new("nm")
+    let symbols = run(Command::new("nm")
         .args(["-D", "--defined-only"])
-        .arg(library)
-        .output()
-        .expect("nm of the binutils");
-    assert!(output.status.success());
-    let symbols = String::from_utf8(output.stdout).expect("it is UTF-8");
+        .arg(libraries().join("libuwarp.so")));
     let exported: BTreeSet<String> = symbols
         .lines()
         .filter_map(|line| line.split_whitespace().last())

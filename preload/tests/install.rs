@@ -5,7 +5,8 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{library, room, run};
+use common::built::libraries_and_command;
+use common::{room, run};
 
 /// A directory that goes with the test.
 struct Prefix(std::path::PathBuf);
@@ -24,26 +25,6 @@ impl Drop for Prefix {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// The directory with the library and the command, which this builds if nothing else has: for itself that takes a minute,
-/// since it is built with fewer features than along with the workspace's tests.
-fn built() -> &'static Path {
-    let directory = library().parent().expect("it is in a directory");
-    if directory.join("uwarp").exists() {
-        return directory;
-    }
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["build", "--quiet", "--bin", "uwarp", "--manifest-path"])
-        .arg(room().join("../cli/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(directory.parent().expect("the directory of all profiles"));
-    if directory.ends_with("release") {
-        cargo.arg("--release");
-    }
-    run(&mut cargo);
-    directory
 }
 
 const PROGRAM: &str = r#"
@@ -68,7 +49,7 @@ fn what_is_installed_works() {
         .arg(room().join("install.sh"))
         .arg("/usr/local")
         .env("DESTDIR", &prefix.0)
-        .env("UWARP_LIBRARIES", built()));
+        .env("UWARP_LIBRARIES", libraries_and_command()));
     let at = prefix.0.join("usr/local");
     assert!(at.join("share/man/man1/uwarp-run.1").exists());
 

@@ -5,35 +5,19 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{library, room, run};
+use common::{compiler, libraries, library, room, run};
 
 #[test]
 fn messages_are_for_the_c_interface() {
-    let directory = library().parent().expect("it is in a directory");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["build", "--quiet", "--lib", "--manifest-path"])
-        .arg(room().join("../capi/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(directory.parent().expect("the directory of all profiles"));
-    if directory.ends_with("release") {
-        cargo.arg("--release");
-    }
-    run(&mut cargo);
     let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("message-prefix");
     run(Command::new("sh")
         .arg(room().join("../capi/install.sh"))
         .arg(&prefix)
-        .env("UWARP_LIBRARIES", directory));
+        .env("UWARP_LIBRARIES", libraries()));
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("message");
-    run(Command::new("cc")
-        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
-        .args(["-Wno-clobbered", "-Wno-unused-function"])
-        .arg("-I")
-        .arg(room().join("include"))
+    run(compiler("message.c")
         .arg("-I")
         .arg(prefix.join("include"))
-        .arg(room().join("tests/c/message.c"))
         .arg("-o")
         .arg(&program)
         .arg("-L")

@@ -2,59 +2,18 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod built;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::Command;
 
 use tempfile::TempDir;
+
+pub(crate) use built::{libraries, run};
 
 /// This crate's directory.
 pub(crate) fn room() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Where the libraries are that have been built from these sources. Cargo builds no shared library for a test; so
-/// this does, once.
-pub(crate) fn library_dir() -> PathBuf {
-    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        // target/debug/deps/<this test>
-        let test = std::env::current_exe().expect("the test's own path");
-        let directory = test.ancestors().nth(2).expect("it is in deps").to_owned();
-        let profile = match directory.file_name().and_then(|name| name.to_str()) {
-            Some("release") => "release",
-            _ => "dev",
-        };
-        let target = directory.parent().expect("the directory of all profiles");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--lib", "--profile", profile])
-            .arg("--manifest-path")
-            .arg(room().join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target);
-        run(&mut cargo);
-        directory
-    };
-    DIRECTORY.get_or_init(build).clone()
-}
-
-/// Runs a program that has to succeed, and returns what it says.
-pub(crate) fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{text}{}",
-        String::from_utf8_lossy(&stderr)
-    );
-    text
 }
 
 /// The library, installed by `install.sh` into a directory of its own.
@@ -68,7 +27,7 @@ impl Installed {
         run(Command::new("sh")
             .arg(room().join("install.sh"))
             .arg(directory.path())
-            .env("UWARP_LIBRARIES", library_dir()));
+            .env("UWARP_LIBRARIES", libraries()));
         Self { directory }
     }
 

@@ -2,55 +2,34 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "../../../capi/tests/common/built.rs"]
+pub(crate) mod built;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::process::Command;
+
+pub(crate) use built::{libraries, run};
 
 /// This crate's directory.
 pub(crate) fn room() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The library, built from these sources. Cargo builds no shared library for a test; so this does, once.
-pub(crate) fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        // target/debug/deps/<this test>
-        let test = std::env::current_exe().expect("the test's own path");
-        let directory = test.ancestors().nth(2).expect("it is in deps");
-        let profile = match directory.file_name().and_then(|name| name.to_str()) {
-            Some("release") => "release",
-            _ => "dev",
-        };
-        let target = directory.parent().expect("the directory of all profiles");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "--lib", "--profile", profile])
-            .arg("--manifest-path")
-            .arg(room().join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(target);
-        run(&mut cargo);
-        directory.join("libuwarp_preload.so")
-    })
+/// The library, built from these sources.
+pub(crate) fn library() -> PathBuf {
+    libraries().join("libuwarp_preload.so")
 }
 
-/// Runs a program that has to succeed, and returns what it says.
-pub(crate) fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(
-        status.success(),
-        "{command:?}: {status}\n{text}{}",
-        String::from_utf8_lossy(&stderr)
-    );
-    text
+/// The compiler of the programs in `tests/c`.
+pub(crate) fn compiler(source: &str) -> Command {
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
+        .args(["-Wno-clobbered", "-Wno-unused-function"])
+        .arg("-I")
+        .arg(room().join("include"))
+        .arg(room().join("tests/c").join(source));
+    compiler
 }
 
 /// A C program of `tests/c`, compiled once.
@@ -63,15 +42,7 @@ impl Program {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(source)
             .with_extension("");
-        run(Command::new("cc")
-            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
-            .args(["-Wno-clobbered", "-Wno-unused-function"])
-            .arg("-I")
-            .arg(room().join("include"))
-            .arg(room().join("tests/c").join(source))
-            .arg("-o")
-            .arg(&path)
-            .arg("-lpthread"));
+        run(compiler(source).arg("-o").arg(&path).arg("-lpthread"));
         Self { path }
     }
 
