@@ -68,7 +68,8 @@ pub(crate) struct Endpoint {
     told: AtomicBool,
     /// What the program, which does not wait, may know of the connection while it is being set up.
     connected: AtomicU8,
-    /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown.
+    /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown, but
+    /// that the plain one has failed is.
     fallback: Resort,
     /// It is the responder.
     accepted: AtomicBool,
@@ -308,7 +309,7 @@ impl Endpoint {
     }
 
     fn shown(&self) -> Shown {
-        if self.fallback.has_begun() {
+        if self.fallback.has_begun() && !self.failed.load(Ordering::Acquire) {
             return Shown::default();
         }
         match self.progress() {

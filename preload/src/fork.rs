@@ -129,7 +129,7 @@ fn adopt(number: c_int, found: &mut Vec<(c_int, Option<PathBuf>)>) {
         && config::get().listens_at(&address)
         && sys::is_tcp(number)
         && sys::Address::peer(number).is_ok()
-        && sys::has_carried_nothing(number)
+        && sys::is_accepted_anew(number)
     {
         let change = table::change();
         let socket = sys::identity(number);

@@ -587,8 +587,8 @@ pub(crate) fn is_tcp(fd: c_int) -> bool {
     option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).is_ok_and(|it: c_int| it == libc::IPPROTO_TCP)
 }
 
-/// Whether nobody has read from or written to a connected TCP socket.
-pub(crate) fn has_carried_nothing(fd: c_int) -> bool {
+/// Whether a connected TCP socket has been accepted, and nobody has read from it or written to it.
+pub(crate) fn is_accepted_anew(fd: c_int) -> bool {
     // Words of the kernel's structure tcp_info: 15 counts the octets that the peer has acknowledged, 16 those that it
     // has sent.
     let Ok(info) = option::<[u64; 17]>(fd, libc::IPPROTO_TCP, libc::TCP_INFO) else {
@@ -597,6 +597,6 @@ pub(crate) fn has_carried_nothing(fd: c_int) -> bool {
     let mut unread: c_int = 0;
     // SAFETY: this request writes one number.
     unsafe { real::ioctl(fd, libc::FIONREAD, (&raw mut unread).addr()) };
-    // A connection's first octet is the SYN, in one direction.
-    info[15] <= 1 && info[16] == u64::try_from(unread).unwrap_or(0)
+    // The end that has connected counts its SYN as an octet that was acknowledged; the one that has accepted does not.
+    info[15] == 0 && info[16] == u64::try_from(unread).unwrap_or(0)
 }

@@ -44,6 +44,15 @@ fn passed_undecided() {
 }
 
 #[test]
+fn passed_connected() {
+    let variables = [
+        ("UWARP_LISTEN", "all"),
+        ("UWARP_SERVER_FIRST_WAIT_MS", "600000"),
+    ];
+    case("passed_connected", &variables);
+}
+
+#[test]
 fn passed_stream() {
     case("passed_stream", &[]);
 }

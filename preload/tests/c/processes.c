@@ -240,6 +240,34 @@ CASE(passed_undecided) {
     }
 }
 
+/* SCM_RIGHTS: what another process has connected is no server's end: nobody waits for a Request before the first write. Run
+ * with UWARP_SERVER_FIRST_WAIT_MS above the time that a case may take. */
+CASE(passed_connected) {
+    int ends[2], listener = listen_at(NULL);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    pid_t server = fork();
+    if (server == 0) {
+        char in[4];
+        int accepted = OK(accept(listener, NULL, NULL));
+        IS(recv(accepted, in, 3, MSG_WAITALL), 3);
+        write_all(accepted, "yes", 3);
+        _exit(0);
+    }
+    pid_t client = fork();
+    if (client == 0) {
+        int connected = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(connected, listener));
+        pass(ends[0], connected);
+        _exit(0);
+    }
+    ended_well(client);
+    int connected = passed(ends[1], 0);
+    write_all(connected, "hi\n", 3);
+    char in[4];
+    IS(recv(connected, in, 3, MSG_WAITALL), 3);
+    ended_well(server);
+}
+
 /* SCM_RIGHTS: a stream stays with the process that has it. */
 CASE(passed_stream) {
     int ends[2];
