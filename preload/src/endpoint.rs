@@ -497,6 +497,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether its signal has that name.
+    pub(crate) fn is_behind(&self, name: &Address) -> bool {
+        self.signal.is_named(name)
+    }
+
     /// The program's number for it from now on, negative for none.
     pub(crate) fn renumber(&self, fd: c_int) {
         self.signal.renumber(fd);

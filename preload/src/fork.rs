@@ -7,12 +7,13 @@
 //! | in DDPMODE | stays with the parent; the child's number is a socket whose peer has closed | ends; the number, unless it is close-on-exec, is a socket whose peer has closed |
 //! | being connected | as in DDPMODE | as in DDPMODE |
 //!
-//! A process to which another one passes a descriptor, by SCM_RIGHTS, finds what a program after exec does.
+//! A process to which another one passes a descriptor, by SCM_RIGHTS, finds what a program after exec does. If it has
+//! passed that to itself, it is one more number for what it has, unless it has closed all others meanwhile.
 //!
 //! A child of vfork or posix_spawn changes nothing of its parent's before it is another program.
 
 use std::ffi::c_int;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::exports::{numbers, stdio};
 use crate::real::real;
 use crate::signal;
 use crate::sys;
-use crate::table::{self, Kind};
+use crate::table::{self, Entry, Kind};
 use crate::{config, connector, process};
 
 /// Says what is to be done around forks.
@@ -101,50 +102,58 @@ pub(crate) fn take_over() {
     let numbers: Vec<c_int> = list
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    let mut found = Vec::new();
-    for number in numbers {
-        adopt(number, &mut found);
-    }
+    numbers.into_iter().for_each(adopt);
 }
 
 /// Takes over numbers that another process has passed, by SCM_RIGHTS. What they were before, if nobody has seen that
 /// closed, ends.
 pub(crate) fn take_over_passed(numbers: &[c_int]) {
-    let mut found = Vec::new();
     for &number in numbers {
         numbers::forget(number);
         sys::note_closed(number);
-        adopt(number, &mut found);
+        adopt(number);
     }
 }
 
-/// Looks at what a number refers to that another process has made. `found` are the connections that are not decided yet.
-fn adopt(number: c_int, found: &mut Vec<(c_int, Option<PathBuf>)>) {
+/// Looks at what a number refers to that the program has got from another process, or has passed to itself.
+fn adopt(number: c_int) {
     let Ok(local) = sys::Address::local(number) else {
         return;
     };
-    if local.is_signal() {
+    let is_signal = local.is_signal();
+    if !is_signal && !sys::is_tcp(number) {
+        return;
+    }
+    let change = table::change();
+    if let Some(entry) = own(number, is_signal.then_some(&local)) {
+        // Another number for the same: standard input and output, or one that this process has passed to itself.
+        change.share(&entry, number);
+    } else if is_signal {
         bury(number);
     } else if let Some(address) = local.internet()
         && config::get().listens_at(&address)
-        && sys::is_tcp(number)
         && sys::Address::peer(number).is_ok()
         && sys::is_accepted_anew(number)
     {
-        let change = table::change();
-        let socket = sys::identity(number);
-        let first = found
-            .iter()
-            .find(|(_, its)| socket.is_some() && *its == socket);
-        match first.and_then(|&(first, _)| table::get(first)) {
-            // Another number for the same connection: standard input and output.
-            Some(entry) => change.share(&entry, number),
-            None => {
-                change.insert(number, Kind::Undecided(Instant::now()));
-                found.push((number, socket));
-            }
-        }
-        drop(change);
-        stdio::settle(number);
+        change.insert(number, Kind::Undecided(Instant::now()));
     }
+    drop(change);
+    stdio::settle(number);
+}
+
+/// What this process has under another number already: the stream of the signal with that name, or the same TCP socket.
+fn own(number: c_int, signal: Option<&sys::Address>) -> Option<Arc<Entry>> {
+    let socket = match signal {
+        None => Some(sys::identity(number)?),
+        Some(_) => None,
+    };
+    table::present(0, sys::NUMBERS - 1).find_map(|other| {
+        let entry = table::get(other)?;
+        let is_it = match (&entry.kind, signal, &socket) {
+            (Kind::Stream(endpoint), Some(name), _) => endpoint.is_behind(name),
+            (Kind::Stream(_), None, _) | (_, Some(_), _) => false,
+            (_, None, socket) => sys::identity(other) == *socket,
+        };
+        is_it.then_some(entry)
+    })
 }

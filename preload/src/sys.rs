@@ -396,8 +396,7 @@ pub(crate) fn disconnect(fd: c_int) {
 
 /// Asks the kernel about one descriptor, without waiting.
 pub(crate) fn poll_now(ask: &mut libc::pollfd) -> bool {
-    // SAFETY: it is one structure of the caller's.
-    unsafe { real::poll(ask, 1, 0) > 0 }
+    crate::wait::wait(std::slice::from_mut(ask), 0) > 0
 }
 
 /// 64 random bits.
@@ -547,17 +546,21 @@ impl Address {
 
     /// Whether it is the name of a signal.
     pub(crate) fn is_signal(&self) -> bool {
-        let at: *const libc::sockaddr_un = (&raw const self.storage).cast();
+        self.unix_name()
+            .and_then(|name| name.strip_prefix(b"\0"))
+            .is_some_and(|name| name.starts_with(crate::signal::PREFIX))
+    }
+
+    /// The octets of a UNIX socket's name; of an abstract one the first is zero.
+    pub(crate) fn unix_name(&self) -> Option<&[u8]> {
         if c_int::from(self.storage.ss_family) != libc::AF_UNIX {
-            return false;
+            return None;
         }
-        // SAFETY: the storage is larger and aligned for every kind of address; what the kernel left is zero.
-        let path = unsafe { (*at).sun_path };
-        let mut name = path[1..].iter().map(|octet| octet.cast_unsigned());
-        path[0] == 0
-            && crate::signal::PREFIX
-                .iter()
-                .all(|&octet| name.next() == Some(octet))
+        let at: *const u8 = (&raw const self.storage).cast();
+        let all = (self.len as usize).min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: the storage is borrowed, and as long.
+        let octets = unsafe { std::slice::from_raw_parts(at, all) };
+        octets.get(std::mem::offset_of!(sockaddr_un, sun_path)..)
     }
 
     /// It as an address of IPv4 or IPv6.

@@ -53,6 +53,12 @@ fn passed_connected() {
 }
 
 #[test]
+fn passed_to_itself() {
+    case("passed_to_itself", &[]);
+    case("passed_to_itself", &[("UWARP_LISTEN", "all")]);
+}
+
+#[test]
 fn passed_stream() {
     case("passed_stream", &[]);
 }
@@ -105,4 +111,9 @@ fn server_first() {
 #[test]
 fn no_numbers() {
     case("no_numbers", &[]);
+}
+
+#[test]
+fn no_numbers_to_poll() {
+    case("no_numbers_to_poll", &[]);
 }

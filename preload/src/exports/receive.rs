@@ -303,13 +303,12 @@ const PAUSE: c_int = 2;
 /// Waits for the rest of a Request's key, for as long as it may take. Negative when a signal has come.
 fn wait_for_key(fd: c_int) -> isize {
     let time = crate::config::get().server_first_wait;
-    let mut ask = libc::pollfd {
+    let ask = libc::pollfd {
         fd,
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: it is one structure of this frame's.
-    unsafe { real::poll(&mut ask, 1, time.as_millis() as c_int + 1) as isize }
+    crate::wait::wait(&mut [ask], time.as_millis() as c_int + 1) as isize
 }
 
 /// One step of it. `got` counts what earlier steps have taken, `waited` is what the wait before was and for how many

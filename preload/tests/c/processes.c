@@ -287,6 +287,52 @@ CASE(passed_stream) {
     exchange(a, b);
 }
 
+static void *passes_client(void *argument) {
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_to(client, *(int *)argument));
+    char in[4];
+    write_all(client, "to", 2);
+    IS(recv(client, in, 3, MSG_WAITALL), 3);
+    IS(read(client, in, 1), 0);
+    close(client);
+    return NULL;
+}
+
+/* SCM_RIGHTS: from one thread of a process to another one, of what is a stream and of what is not decided. Both numbers, or
+ * the one that is left, are for the same connection. */
+CASE(passed_to_itself) {
+    int ends[2], listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    for (int round = 0; round < 4; round++) {
+        int is_stream = round & 1, both = round & 2;
+        pthread_t client = start(passes_client, &listener);
+        int old = OK(accept(listener, NULL, NULL));
+        char in[4];
+        if (is_stream) {
+            IS(recv(old, in, 1, MSG_PEEK), 1);
+        }
+        pass(ends[0], old);
+        int new = passed(ends[1], 0);
+        if (both) {
+            IS(recv(new, in, 1, 0), 1);
+            IS(recv(old, in, 1, 0), 1);
+            IS(ddpmode(old), DDPMODE_STREAM);
+            IS(write(old, "f", 1), 1);
+            close(old);
+            IS(write(new, "ro", 2), 2);
+        } else {
+            close(old);
+            IS(recv(new, in, 2, MSG_WAITALL), 2);
+            IS(write(new, "fro", 3), 3);
+        }
+        IS(ddpmode(new), DDPMODE_STREAM);
+        close(new);
+        pthread_join(client, NULL);
+    }
+}
+
 /* exec: a stream ends, whoever executes. */
 CASE(exec_stream) {
     for (int how = 0; how < 3; how++) {
@@ -625,6 +671,51 @@ CASE(no_numbers) {
         ended_well(child);
         close(client);
     }
+}
+
+/* What waits in a process that may have no descriptors, not even one to poll: it waits as long as ever, and no longer. */
+CASE(no_numbers_to_poll) {
+    int a, b, listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    pair(&a, &b);
+    struct rlimit limit, none;
+    OK(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = 0;
+    /* A write without room. */
+    struct timeval time = {0, 50000};
+    OK(setsockopt(a, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time));
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    static char octets[1 << 16];
+    while (write(a, octets, sizeof octets) > 0) {
+    }
+    FAILED_WITH("write", EAGAIN);
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    /* A part of a Request's key. */
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    OK(connect_to(client, listener));
+    int server = OK(accept(listener, NULL, NULL));
+    write_all(client, "M", 1);
+    wait_for(server, POLLIN);
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    IS(read(server, octets, 1), 1);
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    close(client);
+    close(server);
+    /* A connect that is made to wait later. */
+    client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    FAILS(connect_to(client, listener), EINPROGRESS);
+    OK(fcntl(client, F_SETFL, 0));
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    OK(getsockname(listener, (struct sockaddr *)&address, &len));
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    OK(connect(client, (struct sockaddr *)&address, len));
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    server = OK(accept(listener, NULL, NULL));
+    settle(server);
+    exchange(client, server);
 }
 
 int main(int count, char **arguments) {
