@@ -44,7 +44,7 @@ enum Waiting {
 }
 
 impl Waiting {
-    fn is_over(self) {
+    fn end(self) {
         match self {
             Self::Undecided(entry) => {
                 if let Some(&number) = entry.numbers().first() {
@@ -315,7 +315,7 @@ impl Connector {
             let now = Instant::now();
             let is_over = |late: &mut Late| late.until <= now;
             let over: Vec<Late> = locked(&self.late).extract_if(.., is_over).collect();
-            over.into_iter().for_each(|late| late.what.is_over());
+            over.into_iter().for_each(|late| late.what.end());
         }
     }
 

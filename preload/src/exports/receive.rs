@@ -180,9 +180,13 @@ pub(crate) unsafe fn recvmmsg(
     if !table::has(fd) || messages.is_null() || count == 0 {
         // SAFETY: the arguments are the caller's.
         let result = unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
-        for index in 0..usize::try_from(result).unwrap_or(0) {
+        let filled = usize::try_from(result).unwrap_or(0).min(count as usize);
+        if filled > 0 {
             // SAFETY: the caller's list has at least so many elements, which the kernel has filled.
-            unsafe { take_over(&raw const (*messages.add(index)).msg_hdr) };
+            for message in unsafe { std::slice::from_raw_parts(messages, filled) } {
+                // SAFETY: as above.
+                unsafe { take_over(&message.msg_hdr) };
+            }
         }
         return result;
     }
@@ -213,10 +217,12 @@ unsafe fn take_over(message: *const msghdr) {
             let count = header.cmsg_len.saturating_sub(skipped) / size_of::<c_int>();
             guarded(|| {
                 if !table::is_borrowed() {
-                    let numbers: Vec<c_int> = (0..count)
-                        // SAFETY: the kernel has written so many numbers.
-                        .map(|index| unsafe { data.cast::<c_int>().add(index).read_unaligned() })
-                        .collect();
+                    let len = count * size_of::<c_int>();
+                    // SAFETY: the kernel has written so many numbers.
+                    let octets = unsafe { std::slice::from_raw_parts(data, len) };
+                    let (numbers, _) = octets.as_chunks();
+                    let numbers: Vec<_> =
+                        numbers.iter().map(|&it| c_int::from_ne_bytes(it)).collect();
                     crate::fork::take_over_passed(&numbers);
                 }
                 Some(())
