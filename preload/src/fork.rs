@@ -13,6 +13,7 @@
 //! A child of vfork or posix_spawn changes nothing of its parent's before it is another program.
 
 use std::ffi::c_int;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
@@ -45,13 +46,14 @@ extern "C" fn in_child() {
     connector::forked();
     signal::forked();
     process::forked();
-    sys::forked();
+    let hidden = sys::take_streams();
     let entries = table::forked();
     let change = table::change();
+    let mut shown = Vec::new();
     for entry in entries {
         let mut numbers = entry.numbers().into_iter();
         match &entry.kind {
-            Kind::Stream(_) => numbers.for_each(bury),
+            Kind::Stream(_) => shown.extend(numbers),
             kind => {
                 if let Some(first) = numbers.next() {
                     change.insert(first, kind.clone());
@@ -64,34 +66,110 @@ extern "C" fn in_child() {
         // What the parent's threads may have held is not touched any more.
         std::mem::forget(entry);
     }
+    let_go(&hidden, &shown);
 }
 
-/// A socket whose peer has closed.
+/// Lets all numbers for the parent's streams refer to a socket whose peer has closed, in a forked child: the TCP
+/// connections, which would live on with it otherwise though nobody serves them, and the signals. The hidden numbers stay
+/// hidden, for what the parent's objects may still do with them.
+///
+/// A child at its limit of descriptors gives up some of these numbers to make that socket. What cannot refer to it is
+/// closed, and hidden no more.
+fn let_go(hidden: &[c_int], shown: &[c_int]) {
+    if hidden.is_empty() && shown.is_empty() {
+        return;
+    }
+    let flags: Vec<c_int> = shown.iter().map(|&number| on_exec(number)).collect();
+    let mut room = hidden.iter().chain(shown);
+    let mut dead = DEAD.load(Ordering::Relaxed);
+    while dead < 0 {
+        match dead_socket() {
+            Ok(made) => dead = made,
+            Err(_) => match room.next() {
+                Some(&number) => close_this(number),
+                None => break,
+            },
+        }
+    }
+    for &number in hidden {
+        if number != dead && !refer(number, dead, libc::O_CLOEXEC) {
+            close_this(number);
+            sys::unhide(number);
+        }
+    }
+    for (&number, flags) in shown.iter().zip(flags) {
+        if number == dead {
+            let keeps = c_int::from(flags != 0) * libc::FD_CLOEXEC;
+            let _ = sys::fcntl(number, libc::F_SETFD, keeps as usize);
+        } else if !refer(number, dead, flags) {
+            close_this(number);
+        }
+    }
+    if dead < 0 || DEAD.load(Ordering::Relaxed) >= 0 {
+        return;
+    }
+    if let Some(&one) = hidden.iter().find(|&&number| sys::is_hidden(number)) {
+        DEAD.store(one, Ordering::Relaxed);
+    }
+    if !hidden.contains(&dead) && !shown.contains(&dead) {
+        close_this(dead);
+    }
+}
+
+/// Closes a number, whatever this library knows of it.
+fn close_this(number: c_int) {
+    // SAFETY: callers give up a number that is not used any more.
+    unsafe { real::close(number) };
+}
+
+/// Lets a number refer to what `to` does.
+fn refer(number: c_int, to: c_int, flags: c_int) -> bool {
+    // SAFETY: it touches no memory; the number is one of a stream's that is given up.
+    unsafe { real::dup3(to, number, flags) >= 0 }
+}
+
+/// What dup3 takes to leave a number's close-on-exec as it is.
+fn on_exec(number: c_int) -> c_int {
+    match sys::fcntl(number, libc::F_GETFD, 0) {
+        Ok(flags) if flags & libc::FD_CLOEXEC != 0 => libc::O_CLOEXEC,
+        _ => 0,
+    }
+}
+
+/// A socket whose peer has closed, hidden; negative before it is needed.
 static DEAD: AtomicI32 = AtomicI32::new(-1);
 
-/// Lets a number refer to a socket whose peer has closed.
+/// Makes one.
+fn dead_socket() -> io::Result<c_int> {
+    let mut pair = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: there is room for two numbers.
+    sys::outcome(unsafe { real::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    close_this(pair[1]);
+    Ok(pair[0])
+}
+
+/// Lets a number that refers to another process's signal refer to a socket whose peer has closed; where there is no number
+/// to make one, to a file that has no octets and takes none.
 fn bury(number: c_int) {
+    let flags = on_exec(number);
     let mut dead = DEAD.load(Ordering::Relaxed);
-    if dead < 0 {
-        let mut pair = [-1; 2];
-        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
-        // SAFETY: there is room for two numbers.
-        unsafe { real::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) };
-        sys::close(pair[1]);
-        let Ok(hidden) = sys::hide(pair[0]) else {
-            return;
-        };
+    if dead < 0
+        && let Ok(hidden) = dead_socket().and_then(sys::hide)
+    {
         dead = hidden;
         DEAD.store(dead, Ordering::Relaxed);
     }
-    let flags = sys::fcntl(number, libc::F_GETFD, 0).unwrap_or(0);
-    let flags = if flags & libc::FD_CLOEXEC != 0 {
-        libc::O_CLOEXEC
-    } else {
-        0
-    };
-    // SAFETY: it touches no memory; the number is one that refers to a signal.
-    unsafe { real::dup3(dead, number, flags) };
+    if refer(number, dead, flags) {
+        return;
+    }
+    close_this(number);
+    // SAFETY: the name ends in a zero octet.
+    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | flags) };
+    if null >= 0 && null != number {
+        refer(number, null, flags);
+        close_this(null);
+    }
 }
 
 /// Takes over what this program has inherited from the one before.

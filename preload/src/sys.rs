@@ -195,37 +195,12 @@ pub(crate) fn has_streams() -> bool {
     !STREAMS.is_empty()
 }
 
-/// A forked child has none: it lets go of its parent's TCP connections, which would live on with it otherwise, though
-/// nobody serves them. Their numbers stay hidden, for what the parent's objects may still do with them.
-///
-/// Runs right after a fork, in the child's only thread.
-pub(crate) fn forked() {
-    let mut null = -1;
-    for (at, word) in STREAMS.0.iter().enumerate() {
-        let mut bits = word.load(Ordering::Relaxed);
-        if bits == 0 {
-            continue;
-        }
-        word.store(0, Ordering::Relaxed);
-        if null < 0 {
-            // SAFETY: the name ends in a zero octet.
-            null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-        }
-        while bits != 0 {
-            let number = (at * 64) as c_int + bits.trailing_zeros().cast_signed();
-            bits &= bits - 1;
-            // SAFETY: it touches no memory; the number is hidden, and nobody else's.
-            if unsafe { real::dup3(null, number, libc::O_CLOEXEC) } < 0 {
-                // There is no such device here, or no number for it.
-                // SAFETY: as above.
-                unsafe { real::close(number) };
-            }
-        }
-    }
-    if null >= 0 {
-        // SAFETY: it is this frame's.
-        unsafe { real::close(null) };
-    }
+/// The numbers of all TCP sockets in DDPMODE, which are none any more from here on, though still hidden: a forked child
+/// lets go of its parent's.
+pub(crate) fn take_streams() -> Vec<c_int> {
+    let streams: Vec<c_int> = STREAMS.members(0, NUMBERS - 1).collect();
+    streams.iter().for_each(|&fd| STREAMS.remove(fd));
+    streams
 }
 
 /// Whether the number is hidden from the program.

@@ -59,6 +59,11 @@ fn passed_to_itself() {
 }
 
 #[test]
+fn forks_at_the_limit() {
+    case("forks_at_the_limit", &[]);
+}
+
+#[test]
 fn passed_stream() {
     case("passed_stream", &[]);
 }

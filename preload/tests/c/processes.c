@@ -299,6 +299,70 @@ static void *passes_client(void *argument) {
     return NULL;
 }
 
+/* fork at the limit of descriptors, with one connection and with more of them. */
+CASE(forks_at_the_limit) {
+    enum { MOST = 6 };
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int many = 1; many <= MOST; many += MOST - 1) {
+        pid_t parent = fork();
+        if (parent == 0) {
+            int clients[MOST];
+            char in[4];
+            close(listener);
+            OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){96, 96}));
+            for (int at = 0; at < many; at++) {
+                clients[at] = OK(socket(AF_INET, SOCK_STREAM, 0));
+                set_ddpmode(clients[at], DDPMODE_STREAM);
+                OK(connect_port(clients[at], port));
+                write_all(clients[at], "to", 2);
+                IS(recv(clients[at], in, 3, MSG_WAITALL), 3);
+            }
+            while (dup(0) >= 0) {
+            }
+            pid_t child = fork();
+            if (child == 0) {
+                for (int at = 0; at < many; at++) {
+                    IS(recv(clients[at], in, 1, MSG_DONTWAIT), 0);
+                    FAILS(send(clients[at], "x", 1, MSG_NOSIGNAL), EPIPE);
+                    CHECK(ready(clients[at], POLLIN) & POLLHUP);
+                }
+                FAILS(open("/dev/zero", O_RDONLY), EMFILE);
+                for (int at = 0; at < many; at++) {
+                    OK(close(clients[at]));
+                }
+                /* What is free is free. */
+                for (int at = 0; at < many; at++) {
+                    clients[at] = OK(open("/dev/zero", O_RDONLY));
+                }
+                FAILS(open("/dev/zero", O_RDONLY), EMFILE);
+                for (int at = 0; at < many; at++) {
+                    IS(read(clients[at], in, 4), 4);
+                    OK(close(clients[at]));
+                    FAILS(fcntl(clients[at], F_GETFD), EBADF);
+                }
+                _exit(0);
+            }
+            ended_well(child);
+            for (int at = 0; at < many; at++) {
+                write_all(clients[at], "to", 2);
+                IS(recv(clients[at], in, 3, MSG_WAITALL), 3);
+            }
+            _exit(0);
+        }
+        int servers[MOST];
+        for (int at = 0; at < many; at++) {
+            servers[at] = OK(accept(listener, NULL, NULL));
+            serve(servers[at]);
+        }
+        for (int at = 0; at < many; at++) {
+            serve(servers[at]);
+            close(servers[at]);
+        }
+        ended_well(parent);
+    }
+}
+
 /* SCM_RIGHTS: from one thread of a process to another one, of what is a stream and of what is not decided. Both numbers, or
  * the one that is left, are for the same connection. */
 CASE(passed_to_itself) {
