@@ -132,13 +132,14 @@ extern "C" fn in_child() {
                 // SAFETY: close is safe to call after a fork.
                 unsafe { libc::close(number) };
                 in_its_place = nothing();
-                stays |= in_its_place == number;
+                if in_its_place == number {
+                    stays = true;
+                    continue;
+                }
             }
             // SAFETY: dup3 is, too. It replaces a descriptor of the child that only uwarp knows; its owner may still
             // close it.
-            if in_its_place != number
-                && unsafe { libc::dup3(in_its_place, number, libc::O_CLOEXEC) } < 0
-            {
+            if unsafe { libc::dup3(in_its_place, number, libc::O_CLOEXEC) } < 0 {
                 // SAFETY: as above.
                 unsafe { libc::close(number) };
             }
