@@ -268,23 +268,32 @@ CASE(passed_connected) {
     ended_well(server);
 }
 
-/* SCM_RIGHTS: a stream stays with the process that has it. */
+/* SCM_RIGHTS: a stream stays with the process that has it, also if the other one may have no number but the new one. */
 CASE(passed_stream) {
-    int ends[2];
-    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
-    pid_t other = fork();
-    if (other == 0) {
-        char in[4];
-        int server = passed(ends[1], 0);
-        IS(read(server, in, 1), 0);
-        FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
-        _exit(0);
+    for (int full = 1; full >= 0; full--) {
+        int ends[2];
+        OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+        pid_t other = fork();
+        if (other == 0) {
+            char in[4];
+            int last = -1;
+            if (full) {
+                OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}));
+                for (int fd; (fd = dup(0)) >= 0; last = fd) {
+                }
+                OK(close(last));
+            }
+            int server = passed(ends[1], 0);
+            IS(read(server, in, 1), 0);
+            FAILS(write(server, "x", 1), full ? EBADF : EPIPE);
+            _exit(0);
+        }
+        int a, b;
+        pair(&a, &b);
+        pass(ends[0], b);
+        ended_well(other);
+        exchange(a, b);
     }
-    int a, b;
-    pair(&a, &b);
-    pass(ends[0], b);
-    ended_well(other);
-    exchange(a, b);
 }
 
 static void *passes_client(void *argument) {
