@@ -286,8 +286,7 @@ impl Connector {
             let late = locked(&self.late).iter().map(|late| late.until).min();
             let first = first.into_iter().chain(late).min();
             let time = first.map_or(-1, milliseconds_until);
-            // SAFETY: the list is this frame's.
-            unsafe { real::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, time) };
+            crate::wait::wait(&mut list, time);
             let mut number = [0; 8];
             // SAFETY: the array is valid for its length.
             unsafe { real::read(self.bell, number.as_mut_ptr().cast(), number.len()) };

@@ -68,7 +68,8 @@ pub(crate) struct Endpoint {
     told: AtomicBool,
     /// What the program, which does not wait, may know of the connection while it is being set up.
     connected: AtomicU8,
-    /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown.
+    /// A plain connection that may take this one's place; when it has begun, what becomes of this one is not shown, but
+    /// that the plain one has failed is.
     fallback: Resort,
     /// It is the responder.
     accepted: AtomicBool,
@@ -314,7 +315,7 @@ impl Endpoint {
     }
 
     fn shown(&self) -> Shown {
-        if self.fallback.has_begun() {
+        if self.fallback.has_begun() && !self.failed.load(Ordering::Acquire) {
             return Shown::default();
         }
         match self.progress() {
@@ -500,6 +501,11 @@ impl Endpoint {
         } else {
             self.signal.show(|| self.shown());
         }
+    }
+
+    /// Whether its signal has that name.
+    pub(crate) fn is_behind(&self, name: &Address) -> bool {
+        self.signal.is_named(name)
     }
 
     /// The program's number for it from now on, negative for none.

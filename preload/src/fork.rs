@@ -7,12 +7,14 @@
 //! | in DDPMODE | stays with the parent; the child's number is a socket whose peer has closed | ends; the number, unless it is close-on-exec, is a socket whose peer has closed |
 //! | being connected | as in DDPMODE | as in DDPMODE |
 //!
-//! A process to which another one passes a descriptor, by SCM_RIGHTS, finds what a program after exec does.
+//! A process to which another one passes a descriptor, by SCM_RIGHTS, finds what a program after exec does. If it has
+//! passed that to itself, it is one more number for what it has, unless it has closed all others meanwhile.
 //!
 //! A child of vfork or posix_spawn changes nothing of its parent's before it is another program.
 
 use std::ffi::c_int;
-use std::path::PathBuf;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
@@ -20,7 +22,7 @@ use crate::exports::{numbers, stdio};
 use crate::real::real;
 use crate::signal;
 use crate::sys;
-use crate::table::{self, Kind};
+use crate::table::{self, Entry, Kind};
 use crate::{config, connector, process};
 
 /// Says what is to be done around forks.
@@ -44,13 +46,14 @@ extern "C" fn in_child() {
     connector::forked();
     signal::forked();
     process::forked();
-    sys::forked();
+    let hidden = sys::take_streams();
     let entries = table::forked();
     let change = table::change();
+    let mut shown = Vec::new();
     for entry in entries {
         let mut numbers = entry.numbers().into_iter();
         match &entry.kind {
-            Kind::Stream(_) => numbers.for_each(bury),
+            Kind::Stream(_) => shown.extend(numbers),
             kind => {
                 if let Some(first) = numbers.next() {
                     change.insert(first, kind.clone());
@@ -63,34 +66,110 @@ extern "C" fn in_child() {
         // What the parent's threads may have held is not touched any more.
         std::mem::forget(entry);
     }
+    let_go(&hidden, &shown);
 }
 
-/// A socket whose peer has closed.
+/// Lets all numbers for the parent's streams refer to a socket whose peer has closed, in a forked child: the TCP
+/// connections, which would live on with it otherwise though nobody serves them, and the signals. The hidden numbers stay
+/// hidden, for what the parent's objects may still do with them.
+///
+/// A child at its limit of descriptors gives up some of these numbers to make that socket. What cannot refer to it is
+/// closed, and hidden no more.
+fn let_go(hidden: &[c_int], shown: &[c_int]) {
+    if hidden.is_empty() && shown.is_empty() {
+        return;
+    }
+    let flags: Vec<c_int> = shown.iter().map(|&number| on_exec(number)).collect();
+    let mut room = hidden.iter().chain(shown);
+    let mut dead = DEAD.load(Ordering::Relaxed);
+    while dead < 0 {
+        match dead_socket() {
+            Ok(made) => dead = made,
+            Err(_) => match room.next() {
+                Some(&number) => close_this(number),
+                None => break,
+            },
+        }
+    }
+    for &number in hidden {
+        if number != dead && !refer(number, dead, libc::O_CLOEXEC) {
+            close_this(number);
+            sys::unhide(number);
+        }
+    }
+    for (&number, flags) in shown.iter().zip(flags) {
+        if number == dead {
+            let keeps = c_int::from(flags != 0) * libc::FD_CLOEXEC;
+            let _ = sys::fcntl(number, libc::F_SETFD, keeps as usize);
+        } else if !refer(number, dead, flags) {
+            close_this(number);
+        }
+    }
+    if dead < 0 || DEAD.load(Ordering::Relaxed) >= 0 {
+        return;
+    }
+    if let Some(&one) = hidden.iter().find(|&&number| sys::is_hidden(number)) {
+        DEAD.store(one, Ordering::Relaxed);
+    }
+    if !hidden.contains(&dead) && !shown.contains(&dead) {
+        close_this(dead);
+    }
+}
+
+/// Closes a number, whatever this library knows of it.
+fn close_this(number: c_int) {
+    // SAFETY: callers give up a number that is not used any more.
+    unsafe { real::close(number) };
+}
+
+/// Lets a number refer to what `to` does.
+fn refer(number: c_int, to: c_int, flags: c_int) -> bool {
+    // SAFETY: it touches no memory; the number is one of a stream's that is given up.
+    unsafe { real::dup3(to, number, flags) >= 0 }
+}
+
+/// What dup3 takes to leave a number's close-on-exec as it is.
+fn on_exec(number: c_int) -> c_int {
+    match sys::fcntl(number, libc::F_GETFD, 0) {
+        Ok(flags) if flags & libc::FD_CLOEXEC != 0 => libc::O_CLOEXEC,
+        _ => 0,
+    }
+}
+
+/// A socket whose peer has closed, hidden; negative before it is needed.
 static DEAD: AtomicI32 = AtomicI32::new(-1);
 
-/// Lets a number refer to a socket whose peer has closed.
+/// Makes one.
+fn dead_socket() -> io::Result<c_int> {
+    let mut pair = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: there is room for two numbers.
+    sys::outcome(unsafe { real::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) })?;
+    close_this(pair[1]);
+    Ok(pair[0])
+}
+
+/// Lets a number that refers to another process's signal refer to a socket whose peer has closed; where there is no number
+/// to make one, to a file that has no octets and takes none.
 fn bury(number: c_int) {
+    let flags = on_exec(number);
     let mut dead = DEAD.load(Ordering::Relaxed);
-    if dead < 0 {
-        let mut pair = [-1; 2];
-        let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
-        // SAFETY: there is room for two numbers.
-        unsafe { real::socketpair(libc::AF_UNIX, kind, 0, pair.as_mut_ptr()) };
-        sys::close(pair[1]);
-        let Ok(hidden) = sys::hide(pair[0]) else {
-            return;
-        };
+    if dead < 0
+        && let Ok(hidden) = dead_socket().and_then(sys::hide)
+    {
         dead = hidden;
         DEAD.store(dead, Ordering::Relaxed);
     }
-    let flags = sys::fcntl(number, libc::F_GETFD, 0).unwrap_or(0);
-    let flags = if flags & libc::FD_CLOEXEC != 0 {
-        libc::O_CLOEXEC
-    } else {
-        0
-    };
-    // SAFETY: it touches no memory; the number is one that refers to a signal.
-    unsafe { real::dup3(dead, number, flags) };
+    if refer(number, dead, flags) {
+        return;
+    }
+    close_this(number);
+    // SAFETY: the name ends in a zero octet.
+    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | flags) };
+    if null >= 0 && null != number {
+        refer(number, null, flags);
+        close_this(null);
+    }
 }
 
 /// Takes over what this program has inherited from the one before.
@@ -101,50 +180,58 @@ pub(crate) fn take_over() {
     let numbers: Vec<c_int> = list
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .collect();
-    let mut found = Vec::new();
-    for number in numbers {
-        adopt(number, &mut found);
-    }
+    numbers.into_iter().for_each(adopt);
 }
 
 /// Takes over numbers that another process has passed, by SCM_RIGHTS. What they were before, if nobody has seen that
 /// closed, ends.
 pub(crate) fn take_over_passed(numbers: &[c_int]) {
-    let mut found = Vec::new();
     for &number in numbers {
         numbers::forget(number);
         sys::note_closed(number);
-        adopt(number, &mut found);
+        adopt(number);
     }
 }
 
-/// Looks at what a number refers to that another process has made. `found` are the connections that are not decided yet.
-fn adopt(number: c_int, found: &mut Vec<(c_int, Option<PathBuf>)>) {
+/// Looks at what a number refers to that the program has got from another process, or has passed to itself.
+fn adopt(number: c_int) {
     let Ok(local) = sys::Address::local(number) else {
         return;
     };
-    if local.is_signal() {
+    let is_signal = local.is_signal();
+    if !is_signal && !sys::is_tcp(number) {
+        return;
+    }
+    let change = table::change();
+    if let Some(entry) = own(number, is_signal.then_some(&local)) {
+        // Another number for the same: standard input and output, or one that this process has passed to itself.
+        change.share(&entry, number);
+    } else if is_signal {
         bury(number);
     } else if let Some(address) = local.internet()
         && config::get().listens_at(&address)
-        && sys::is_tcp(number)
         && sys::Address::peer(number).is_ok()
-        && sys::has_carried_nothing(number)
+        && sys::is_accepted_anew(number)
     {
-        let change = table::change();
-        let socket = sys::identity(number);
-        let first = found
-            .iter()
-            .find(|(_, its)| socket.is_some() && *its == socket);
-        match first.and_then(|&(first, _)| table::get(first)) {
-            // Another number for the same connection: standard input and output.
-            Some(entry) => change.share(&entry, number),
-            None => {
-                change.insert(number, Kind::Undecided(Instant::now()));
-                found.push((number, socket));
-            }
-        }
-        drop(change);
-        stdio::settle(number);
+        change.insert(number, Kind::Undecided(Instant::now()));
     }
+    drop(change);
+    stdio::settle(number);
+}
+
+/// What this process has under another number already: the stream of the signal with that name, or the same TCP socket.
+fn own(number: c_int, signal: Option<&sys::Address>) -> Option<Arc<Entry>> {
+    let socket = match signal {
+        None => Some(sys::identity(number)?),
+        Some(_) => None,
+    };
+    table::present(0, sys::NUMBERS - 1).find_map(|other| {
+        let entry = table::get(other)?;
+        let is_it = match (&entry.kind, signal, &socket) {
+            (Kind::Stream(endpoint), Some(name), _) => endpoint.is_behind(name),
+            (Kind::Stream(_), None, _) | (_, Some(_), _) => false,
+            (_, None, socket) => sys::identity(other) == *socket,
+        };
+        is_it.then_some(entry)
+    })
 }

@@ -48,3 +48,4 @@ mod signal;
 mod sys;
 mod table;
 mod undecided;
+mod wait;

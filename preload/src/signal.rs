@@ -73,6 +73,11 @@ impl Signal {
         Ok((signal, fd))
     }
 
+    /// Whether that is its name.
+    pub(crate) fn is_named(&self, name: &sys::Address) -> bool {
+        name.unix_name() == Some(&self.name.octets)
+    }
+
     /// Says by which number it is reached from now on; none when `fd` is negative, and then nothing is shown any more.
     /// What the old number refers to may be changed when this returns.
     pub(crate) fn renumber(&self, fd: c_int) {

@@ -195,37 +195,12 @@ pub(crate) fn has_streams() -> bool {
     !STREAMS.is_empty()
 }
 
-/// A forked child has none: it lets go of its parent's TCP connections, which would live on with it otherwise, though
-/// nobody serves them. Their numbers stay hidden, for what the parent's objects may still do with them.
-///
-/// Runs right after a fork, in the child's only thread.
-pub(crate) fn forked() {
-    let mut null = -1;
-    for (at, word) in STREAMS.0.iter().enumerate() {
-        let mut bits = word.load(Ordering::Relaxed);
-        if bits == 0 {
-            continue;
-        }
-        word.store(0, Ordering::Relaxed);
-        if null < 0 {
-            // SAFETY: the name ends in a zero octet.
-            null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-        }
-        while bits != 0 {
-            let number = (at * 64) as c_int + bits.trailing_zeros().cast_signed();
-            bits &= bits - 1;
-            // SAFETY: it touches no memory; the number is hidden, and nobody else's.
-            if unsafe { real::dup3(null, number, libc::O_CLOEXEC) } < 0 {
-                // There is no such device here, or no number for it.
-                // SAFETY: as above.
-                unsafe { real::close(number) };
-            }
-        }
-    }
-    if null >= 0 {
-        // SAFETY: it is this frame's.
-        unsafe { real::close(null) };
-    }
+/// The numbers of all TCP sockets in DDPMODE, which are none any more from here on, though still hidden: a forked child
+/// lets go of its parent's.
+pub(crate) fn take_streams() -> Vec<c_int> {
+    let streams: Vec<c_int> = STREAMS.members(0, NUMBERS - 1).collect();
+    streams.iter().for_each(|&fd| STREAMS.remove(fd));
+    streams
 }
 
 /// Whether the number is hidden from the program.
@@ -396,8 +371,7 @@ pub(crate) fn disconnect(fd: c_int) {
 
 /// Asks the kernel about one descriptor, without waiting.
 pub(crate) fn poll_now(ask: &mut libc::pollfd) -> bool {
-    // SAFETY: it is one structure of the caller's.
-    unsafe { real::poll(ask, 1, 0) > 0 }
+    crate::wait::wait(std::slice::from_mut(ask), 0) > 0
 }
 
 /// 64 random bits.
@@ -547,17 +521,21 @@ impl Address {
 
     /// Whether it is the name of a signal.
     pub(crate) fn is_signal(&self) -> bool {
-        let at: *const libc::sockaddr_un = (&raw const self.storage).cast();
+        self.unix_name()
+            .and_then(|name| name.strip_prefix(b"\0"))
+            .is_some_and(|name| name.starts_with(crate::signal::PREFIX))
+    }
+
+    /// The octets of a UNIX socket's name; of an abstract one the first is zero.
+    pub(crate) fn unix_name(&self) -> Option<&[u8]> {
         if c_int::from(self.storage.ss_family) != libc::AF_UNIX {
-            return false;
+            return None;
         }
-        // SAFETY: the storage is larger and aligned for every kind of address; what the kernel left is zero.
-        let path = unsafe { (*at).sun_path };
-        let mut name = path[1..].iter().map(|octet| octet.cast_unsigned());
-        path[0] == 0
-            && crate::signal::PREFIX
-                .iter()
-                .all(|&octet| name.next() == Some(octet))
+        let at: *const u8 = (&raw const self.storage).cast();
+        let all = (self.len as usize).min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: the storage is borrowed, and as long.
+        let octets = unsafe { std::slice::from_raw_parts(at, all) };
+        octets.get(std::mem::offset_of!(sockaddr_un, sun_path)..)
     }
 
     /// It as an address of IPv4 or IPv6.
@@ -587,8 +565,8 @@ pub(crate) fn is_tcp(fd: c_int) -> bool {
     option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).is_ok_and(|it: c_int| it == libc::IPPROTO_TCP)
 }
 
-/// Whether nobody has read from or written to a connected TCP socket.
-pub(crate) fn has_carried_nothing(fd: c_int) -> bool {
+/// Whether a connected TCP socket has been accepted, and nobody has read from it or written to it.
+pub(crate) fn is_accepted_anew(fd: c_int) -> bool {
     // Words of the kernel's structure tcp_info: 15 counts the octets that the peer has acknowledged, 16 those that it
     // has sent.
     let Ok(info) = option::<[u64; 17]>(fd, libc::IPPROTO_TCP, libc::TCP_INFO) else {
@@ -597,6 +575,6 @@ pub(crate) fn has_carried_nothing(fd: c_int) -> bool {
     let mut unread: c_int = 0;
     // SAFETY: this request writes one number.
     unsafe { real::ioctl(fd, libc::FIONREAD, (&raw mut unread).addr()) };
-    // A connection's first octet is the SYN, in one direction.
-    info[15] <= 1 && info[16] == u64::try_from(unread).unwrap_or(0)
+    // The end that has connected counts its SYN as an octet that was acknowledged; the one that has accepted does not.
+    info[15] == 0 && info[16] == u64::try_from(unread).unwrap_or(0)
 }

@@ -27,3 +27,8 @@ fn one_shot() {
 fn number() {
     case("number");
 }
+
+#[test]
+fn refused_again() {
+    case("refused_again");
+}

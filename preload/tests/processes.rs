@@ -44,6 +44,26 @@ fn passed_undecided() {
 }
 
 #[test]
+fn passed_connected() {
+    let variables = [
+        ("UWARP_LISTEN", "all"),
+        ("UWARP_SERVER_FIRST_WAIT_MS", "600000"),
+    ];
+    case("passed_connected", &variables);
+}
+
+#[test]
+fn passed_to_itself() {
+    case("passed_to_itself", &[]);
+    case("passed_to_itself", &[("UWARP_LISTEN", "all")]);
+}
+
+#[test]
+fn forks_at_the_limit() {
+    case("forks_at_the_limit", &[]);
+}
+
+#[test]
 fn passed_stream() {
     case("passed_stream", &[]);
 }
@@ -101,4 +121,9 @@ fn server_first() {
 #[test]
 fn no_numbers() {
     case("no_numbers", &[]);
+}
+
+#[test]
+fn no_numbers_to_poll() {
+    case("no_numbers_to_poll", &[]);
 }

@@ -94,6 +94,14 @@ fn connects() {
 }
 
 #[test]
+fn writes_before_accept() {
+    case(
+        "writes_before_accept",
+        &[("UWARP_STARTUP_TIMEOUT_MS", "2000")],
+    );
+}
+
+#[test]
 fn interrupted() {
     case("interrupted", &[]);
 }

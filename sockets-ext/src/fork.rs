@@ -110,30 +110,56 @@ extern "C" fn in_child() {
     // Opened here: one that is kept from before may have been closed by a program that closes all that it does not know,
     // and its number be something of the program's.
     let mut in_its_place = -1;
+    let mut stays = false;
     for (index, word) in GUARDED
         .iter()
         .enumerate()
         .take(USED_WORDS.load(Ordering::Relaxed))
     {
         let mut bits = word.swap(0, Ordering::Relaxed);
-        if bits != 0 && in_its_place < 0 {
-            in_its_place = nothing();
-        }
         while bits != 0 {
             let number = (index * 64 + bits.trailing_zeros() as usize) as libc::c_int;
             bits &= bits - 1;
-            // SAFETY: dup3 is safe to call after a fork. It replaces a descriptor of the child that
-            // only uwarp knows; its owner may still close it.
+            if !is_internet(number) {
+                // An earlier handler has put something else there.
+                continue;
+            }
+            if in_its_place < 0 {
+                in_its_place = nothing();
+            }
+            if in_its_place < 0 {
+                // All numbers are in use: this one is given up for it.
+                // SAFETY: close is safe to call after a fork.
+                unsafe { libc::close(number) };
+                in_its_place = nothing();
+                if in_its_place == number {
+                    stays = true;
+                    continue;
+                }
+            }
+            // SAFETY: dup3 is, too. It replaces a descriptor of the child that only uwarp knows; its owner may still
+            // close it.
             if unsafe { libc::dup3(in_its_place, number, libc::O_CLOEXEC) } < 0 {
-                // SAFETY: close is, too.
+                // SAFETY: as above.
                 unsafe { libc::close(number) };
             }
         }
     }
-    if in_its_place >= 0 {
+    if in_its_place >= 0 && !stays {
         // SAFETY: it is this frame's.
         unsafe { libc::close(in_its_place) };
     }
+}
+
+/// Whether a descriptor is a socket of IPv4 or IPv6, as TCP's are.
+fn is_internet(number: libc::c_int) -> bool {
+    let mut domain: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_DOMAIN);
+    // SAFETY: there is room for the number, and the call is safe after a fork.
+    let asked =
+        unsafe { libc::getsockopt(number, level, name, (&raw mut domain).cast(), &mut len) };
+    asked == 0 && (domain == libc::AF_INET || domain == libc::AF_INET6)
 }
 
 /// A descriptor that leads nowhere, also where there is no `/dev/null`; -1 if there are no numbers left.

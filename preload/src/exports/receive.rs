@@ -180,11 +180,13 @@ pub(crate) unsafe fn recvmmsg(
     if !table::has(fd) || messages.is_null() || count == 0 {
         // SAFETY: the arguments are the caller's.
         let result = unsafe { real::recvmmsg(fd, messages, count, flags, timeout) };
-        for index in 0..usize::try_from(result).unwrap_or(0) {
-            // SAFETY: the caller's list has at least so many elements.
-            let message = unsafe { messages.add(index) };
-            // SAFETY: the kernel has filled it; its first part is the message.
-            unsafe { take_over(message.cast()) };
+        let filled = usize::try_from(result).unwrap_or(0).min(count as usize);
+        if filled > 0 {
+            // SAFETY: the caller's list has at least so many elements, which the kernel has filled.
+            for message in unsafe { std::slice::from_raw_parts(messages, filled) } {
+                // SAFETY: as above.
+                unsafe { take_over(&message.msg_hdr) };
+            }
         }
         return result;
     }
@@ -304,13 +306,12 @@ const PAUSE: c_int = 2;
 /// Waits for the rest of a Request's key, for as long as it may take. Negative when a signal has come.
 fn wait_for_key(fd: c_int) -> isize {
     let time = crate::config::get().server_first_wait;
-    let mut ask = libc::pollfd {
+    let ask = libc::pollfd {
         fd,
         events: libc::POLLIN,
         revents: 0,
     };
-    // SAFETY: it is one structure of this frame's.
-    unsafe { real::poll(&mut ask, 1, time.as_millis() as c_int + 1) as isize }
+    crate::wait::wait(&mut [ask], time.as_millis() as c_int + 1) as isize
 }
 
 /// One step of it. `got` counts what earlier steps have taken, `waited` is what the wait before was and for how many

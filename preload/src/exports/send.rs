@@ -329,20 +329,13 @@ unsafe fn transmit(
 
 /// Waits in the outermost frame; EAGAIN when time is up.
 fn wait(fd: c_int, events: i16, milliseconds: c_int) -> Result<(), c_int> {
-    let mut ask = libc::pollfd {
+    let ask = libc::pollfd {
         fd,
         events,
         revents: 0,
     };
-    // SAFETY: it is one structure of this frame's.
-    match unsafe { real::poll(&mut ask, 1, milliseconds) } {
+    match crate::wait::wait(&mut [ask], milliseconds) {
         0 => Err(libc::EAGAIN),
-        answer if answer < 0 && errno::get() == libc::EINVAL => {
-            // It may have no descriptors, not even one that is polled (RLIMIT_NOFILE): it looks again in a moment.
-            // SAFETY: no structure is there to be read.
-            unsafe { real::poll(std::ptr::null_mut(), 0, 1) };
-            Ok(())
-        }
         answer if answer < 0 => Err(errno::get()),
         _ => Ok(()),
     }

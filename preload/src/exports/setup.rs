@@ -108,13 +108,12 @@ fn wait_until_open(fd: c_int) -> c_int {
             Step::Failed(number) => return failed(number),
             _ => return 0,
         }
-        let mut ask = libc::pollfd {
+        let ask = libc::pollfd {
             fd,
             events: libc::POLLOUT,
             revents: 0,
         };
-        // SAFETY: it is one structure of this frame's.
-        if unsafe { real::poll(&mut ask, 1, -1) } < 0 {
+        if crate::wait::wait(&mut [ask], -1) < 0 {
             // A signal: it goes on without the caller.
             let number = errno::get();
             guarded(|| waited.take()?.done(fd).ok());

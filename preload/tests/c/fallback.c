@@ -162,6 +162,51 @@ CASE(number) {
     exchange(client, plain_server);
 }
 
+/* A server that does not speak MPA, and is gone when it is connected to again. */
+static void *answers_once(void *argument) {
+    int listener = *(int *)argument;
+    int server = OK(accept(listener, NULL, NULL));
+    char in[20];
+    IS(recv(server, in, sizeof in, MSG_WAITALL), sizeof in);
+    close(listener);
+    write_all(server, "no MPA here, and no other connection", 36);
+    while (read(server, in, sizeof in) > 0) {
+    }
+    close(server);
+    return NULL;
+}
+
+/* The plain connection does not come about either: whoever waits for it learns it. */
+CASE(refused_again) {
+    for (int how = 0; how < 4; how++) {
+        static int listener;
+        listener = listen_at(NULL);
+        int port = port_of(listener), set = OK(epoll_create1(0));
+        pthread_t server = start(answers_once, &listener);
+        int client = OK(socket(AF_INET, SOCK_STREAM | (how > 0 ? SOCK_NONBLOCK : 0), 0));
+        set_ddpmode(client, DDPMODE_STREAM);
+        FAILS(connect_port(client, port), how > 0 ? EINPROGRESS : ECONNREFUSED);
+        struct epoll_event told, event = {EPOLLOUT | (how == 2 ? EPOLLET : 0), {.u64 = 7}};
+        if (how == 1) {
+            wait_for(client, POLLOUT);
+        } else if (how > 1) {
+            OK(epoll_ctl(set, EPOLL_CTL_ADD, client, &event));
+            IS(epoll_wait(set, &told, 1, 10000), 1);
+            CHECK(told.events & EPOLLOUT);
+        }
+        if (how > 0) {
+            IS(int_option(client, SOL_SOCKET, SO_ERROR), ECONNREFUSED);
+        }
+        CHECK(ready(client, POLLOUT) & POLLHUP);
+        char in[1];
+        IS(read(client, in, 1), 0);
+        FAILS(send(client, "x", 1, MSG_NOSIGNAL), EPIPE);
+        close(client);
+        pthread_join(server, NULL);
+        close(set);
+    }
+}
+
 int main(int count, char **arguments) {
     begin();
     return run_case(count, arguments);

@@ -241,23 +241,170 @@ CASE(passed_undecided) {
     }
 }
 
-/* SCM_RIGHTS: a stream stays with the process that has it. */
-CASE(passed_stream) {
-    int ends[2];
+/* SCM_RIGHTS: what another process has connected is no server's end: nobody waits for a Request before the first write. Run
+ * with UWARP_SERVER_FIRST_WAIT_MS above the time that a case may take. */
+CASE(passed_connected) {
+    int ends[2], listener = listen_at(NULL);
     OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
-    pid_t other = fork();
-    if (other == 0) {
+    pid_t server = fork();
+    if (server == 0) {
         char in[4];
-        int server = passed(ends[1], 0);
-        IS(read(server, in, 1), 0);
-        FAILS(send(server, "x", 1, MSG_NOSIGNAL), EPIPE);
+        int accepted = OK(accept(listener, NULL, NULL));
+        IS(recv(accepted, in, 3, MSG_WAITALL), 3);
+        write_all(accepted, "yes", 3);
         _exit(0);
     }
-    int a, b;
-    pair(&a, &b);
-    pass(ends[0], b);
-    ended_well(other);
-    exchange(a, b);
+    pid_t client = fork();
+    if (client == 0) {
+        int connected = OK(socket(AF_INET, SOCK_STREAM, 0));
+        OK(connect_to(connected, listener));
+        pass(ends[0], connected);
+        _exit(0);
+    }
+    ended_well(client);
+    int connected = passed(ends[1], 0);
+    write_all(connected, "hi\n", 3);
+    char in[4];
+    IS(recv(connected, in, 3, MSG_WAITALL), 3);
+    ended_well(server);
+}
+
+/* SCM_RIGHTS: a stream stays with the process that has it, also if the other one may have no number but the new one. */
+CASE(passed_stream) {
+    for (int full = 1; full >= 0; full--) {
+        int ends[2];
+        OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+        pid_t other = fork();
+        if (other == 0) {
+            char in[4];
+            int last = -1;
+            if (full) {
+                OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, 64}));
+                for (int fd; (fd = dup(0)) >= 0; last = fd) {
+                }
+                OK(close(last));
+            }
+            int server = passed(ends[1], 0);
+            IS(read(server, in, 1), 0);
+            FAILS(write(server, "x", 1), full ? EBADF : EPIPE);
+            _exit(0);
+        }
+        int a, b;
+        pair(&a, &b);
+        pass(ends[0], b);
+        ended_well(other);
+        exchange(a, b);
+    }
+}
+
+static void *passes_client(void *argument) {
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    OK(connect_to(client, *(int *)argument));
+    char in[4];
+    write_all(client, "to", 2);
+    IS(recv(client, in, 3, MSG_WAITALL), 3);
+    IS(read(client, in, 1), 0);
+    close(client);
+    return NULL;
+}
+
+/* fork at the limit of descriptors, with one connection and with more of them. */
+CASE(forks_at_the_limit) {
+    enum { MOST = 6 };
+    int listener = listen_at(NULL), port = port_of(listener);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    for (int many = 1; many <= MOST; many += MOST - 1) {
+        pid_t parent = fork();
+        if (parent == 0) {
+            int clients[MOST];
+            char in[4];
+            close(listener);
+            OK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){96, 96}));
+            for (int at = 0; at < many; at++) {
+                clients[at] = OK(socket(AF_INET, SOCK_STREAM, 0));
+                set_ddpmode(clients[at], DDPMODE_STREAM);
+                OK(connect_port(clients[at], port));
+                write_all(clients[at], "to", 2);
+                IS(recv(clients[at], in, 3, MSG_WAITALL), 3);
+            }
+            while (dup(0) >= 0) {
+            }
+            pid_t child = fork();
+            if (child == 0) {
+                for (int at = 0; at < many; at++) {
+                    IS(recv(clients[at], in, 1, MSG_DONTWAIT), 0);
+                    FAILS(send(clients[at], "x", 1, MSG_NOSIGNAL), EPIPE);
+                    CHECK(ready(clients[at], POLLIN) & POLLHUP);
+                }
+                FAILS(open("/dev/zero", O_RDONLY), EMFILE);
+                for (int at = 0; at < many; at++) {
+                    OK(close(clients[at]));
+                }
+                /* What is free is free. */
+                for (int at = 0; at < many; at++) {
+                    clients[at] = OK(open("/dev/zero", O_RDONLY));
+                }
+                FAILS(open("/dev/zero", O_RDONLY), EMFILE);
+                for (int at = 0; at < many; at++) {
+                    IS(read(clients[at], in, 4), 4);
+                    OK(close(clients[at]));
+                    FAILS(fcntl(clients[at], F_GETFD), EBADF);
+                }
+                _exit(0);
+            }
+            ended_well(child);
+            for (int at = 0; at < many; at++) {
+                write_all(clients[at], "to", 2);
+                IS(recv(clients[at], in, 3, MSG_WAITALL), 3);
+            }
+            _exit(0);
+        }
+        int servers[MOST];
+        for (int at = 0; at < many; at++) {
+            servers[at] = OK(accept(listener, NULL, NULL));
+            serve(servers[at]);
+        }
+        for (int at = 0; at < many; at++) {
+            serve(servers[at]);
+            close(servers[at]);
+        }
+        ended_well(parent);
+    }
+}
+
+/* SCM_RIGHTS: from one thread of a process to another one, of what is a stream and of what is not decided. Both numbers, or
+ * the one that is left, are for the same connection. */
+CASE(passed_to_itself) {
+    int ends[2], listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    for (int round = 0; round < 4; round++) {
+        int is_stream = round & 1, both = round & 2;
+        pthread_t client = start(passes_client, &listener);
+        int old = OK(accept(listener, NULL, NULL));
+        char in[4];
+        if (is_stream) {
+            IS(recv(old, in, 1, MSG_PEEK), 1);
+        }
+        pass(ends[0], old);
+        int new = passed(ends[1], 0);
+        if (both) {
+            IS(recv(new, in, 1, 0), 1);
+            IS(recv(old, in, 1, 0), 1);
+            IS(ddpmode(old), DDPMODE_STREAM);
+            IS(write(old, "f", 1), 1);
+            close(old);
+            IS(write(new, "ro", 2), 2);
+        } else {
+            close(old);
+            IS(recv(new, in, 2, MSG_WAITALL), 2);
+            IS(write(new, "fro", 3), 3);
+        }
+        IS(ddpmode(new), DDPMODE_STREAM);
+        close(new);
+        pthread_join(client, NULL);
+    }
 }
 
 /* exec: a stream ends, whoever executes. */
@@ -642,6 +789,51 @@ CASE(no_numbers) {
         ended_well(child);
         close(client);
     }
+}
+
+/* What waits in a process that may have no descriptors, not even one to poll: it waits as long as ever, and no longer. */
+CASE(no_numbers_to_poll) {
+    int a, b, listener = listen_at(NULL);
+    set_ddpmode(listener, DDPMODE_STREAM);
+    pair(&a, &b);
+    struct rlimit limit, none;
+    OK(getrlimit(RLIMIT_NOFILE, &limit));
+    none = limit;
+    none.rlim_cur = 0;
+    /* A write without room. */
+    struct timeval time = {0, 50000};
+    OK(setsockopt(a, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time));
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    static char octets[1 << 16];
+    while (write(a, octets, sizeof octets) > 0) {
+    }
+    FAILED_WITH("write", EAGAIN);
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    /* A part of a Request's key. */
+    int client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    OK(connect_to(client, listener));
+    int server = OK(accept(listener, NULL, NULL));
+    write_all(client, "M", 1);
+    wait_for(server, POLLIN);
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    IS(read(server, octets, 1), 1);
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    close(client);
+    close(server);
+    /* A connect that is made to wait later. */
+    client = OK(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    set_ddpmode(client, DDPMODE_STREAM);
+    FAILS(connect_to(client, listener), EINPROGRESS);
+    OK(fcntl(client, F_SETFL, 0));
+    struct sockaddr_in address;
+    socklen_t len = sizeof address;
+    OK(getsockname(listener, (struct sockaddr *)&address, &len));
+    OK(setrlimit(RLIMIT_NOFILE, &none));
+    OK(connect(client, (struct sockaddr *)&address, len));
+    OK(setrlimit(RLIMIT_NOFILE, &limit));
+    server = OK(accept(listener, NULL, NULL));
+    settle(server);
+    exchange(client, server);
 }
 
 int main(int count, char **arguments) {

@@ -323,6 +323,24 @@ CASE(part_of_a_key) {
     }
 }
 
+/* A write that waits before the server accepts: SO_SNDTIMEO ends it, and the set-up's time. Run with
+ * UWARP_STARTUP_TIMEOUT_MS=2000. */
+CASE(writes_before_accept) {
+    int listener = listen_at(NULL), client = OK(socket(AF_INET, SOCK_STREAM, 0));
+    set_ddpmode(listener, DDPMODE_STREAM);
+    set_ddpmode(client, DDPMODE_STREAM);
+    struct timeval time = {0, 20000};
+    OK(setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time));
+    OK(connect_to(client, listener));
+    FAILS(write(client, "to", 2), EAGAIN);
+    time.tv_usec = 0;
+    OK(setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time));
+    FAILS(write(client, "to", 2), ETIMEDOUT);
+    char in[1];
+    IS(read(client, in, 1), 0);
+    FAILS(send(client, "to", 2, MSG_NOSIGNAL), EPIPE);
+}
+
 /* A blocking connect that ends before TCP is connected: it goes on. */
 CASE(connect_timeout) {
     int listener = listen_at(NULL), first = OK(socket(AF_INET, SOCK_STREAM, 0));
