@@ -276,14 +276,14 @@ fn drive_on(link: &Arc<Link>, driving: &mut Driving) -> Drove {
         };
         driving.moved |= driven.result.moved;
         driving.sent |= driven.result.sent;
+        if driven.result.worker || driven.called && link.is_commanded() {
+            link.schedule();
+            return Drove::All;
+        }
         if driven.result.refused {
             if owed || driven.called {
                 link.schedule();
             }
-            return Drove::All;
-        }
-        if driven.result.worker || driven.called && link.is_commanded() {
-            link.schedule();
             return Drove::All;
         }
         if driven.result.again {

@@ -232,6 +232,11 @@ impl Engine {
         self.interest.is_some() && !self.connection.is_starting() && !self.connection.is_over()
     }
 
+    /// Whether it is over and nobody has been told: the poll has failed since the last turn.
+    fn has_end_to_tell(&self, link: &Link) -> bool {
+        self.connection.is_over() && !link.is_closed()
+    }
+
     /// One turn of a caller that waits for a completion. Whatever only the worker can do is left to it, and
     /// `worker` says so.
     pub(crate) fn attend(&mut self, link: &Link) -> Attended {
@@ -240,6 +245,7 @@ impl Engine {
         }
         if !self.is_attendable() {
             return Attended {
+                worker: self.has_end_to_tell(link),
                 refused: true,
                 ..Attended::default()
             };
@@ -249,6 +255,7 @@ impl Engine {
         Attended {
             again: turn == Turn::Again,
             worker: turn == Turn::Over
+                || self.has_end_to_tell(link)
                 || self.connection.deadline() != self.armed
                 || self.has_held(),
             refused: false,
