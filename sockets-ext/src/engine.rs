@@ -706,9 +706,12 @@ impl Engine {
             let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
         }
         crate::fork::forget(socket.as_fd());
-        if Arc::strong_count(&socket) > 1 {
-            // A caller that sleeps on it keeps it open. This sends nothing, but wakes the caller.
-            let _ = socket.shutdown(std::net::Shutdown::Read);
+        let kept = Arc::downgrade(&socket);
+        drop(socket);
+        if let Some(kept) = kept.upgrade() {
+            // A caller that sleeps on it keeps it open. This sends nothing, but wakes the caller, also one that is only
+            // about to sleep. Looked at after the drop: nobody can come by a socket that nobody keeps.
+            let _ = kept.shutdown(std::net::Shutdown::Read);
         }
     }
 
