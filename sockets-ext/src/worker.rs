@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::listener::ListenerEntry;
 use crate::poll::{Events, Interest, Poll, Readiness};
-use crate::ring::{BelledRing, Doorbell, Tick};
+use crate::ring::{BelledRing, Doorbell};
 
 /// Sockets that one worker serves at the most; also the places of its run queue.
 const SOCKETS_MAX: usize = 1 << 15;
@@ -488,26 +488,16 @@ impl Worker {
             return false;
         };
         let link = Arc::clone(link);
-        match link.attendance.tick() {
-            Tick::Drive => {
-                self.turn(&link);
-                true
-            }
-            Tick::Skip => true,
-            Tick::Dormant => false,
-            Tick::Idle => {
-                let ended = link.try_drive(|engine| {
-                    let ended = link.attendance.end_ticking();
-                    // The turn behind this tells if it fails.
-                    let _ = engine.give_input(&link);
-                    ended
-                });
-                let ended = ended.is_some_and(|driven| driven.result);
-                // Also if there was a call.
-                self.turn(&link);
-                !ended
-            }
-        }
+        let end = || {
+            let ended = link.try_drive(|engine| {
+                let ended = link.attendance.end_ticking();
+                // The turn behind this tells if it fails, or if there was a call.
+                let _ = engine.give_input(&link);
+                ended
+            });
+            ended.is_some_and(|driven| driven.result)
+        };
+        link.attendance.at_tick(end, || self.turn(&link))
     }
 
     /// Gives a new link its number; the poll watches it from its first turn on.
