@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::bell::Bell;
@@ -51,8 +51,21 @@ const VAIN_LOOKS_MAX: u32 = 6;
 
 /// Whether another thread can run while one looks.
 fn has_processors() -> bool {
-    static SEVERAL: OnceLock<bool> = OnceLock::new();
-    *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1))
+    /// The answer; 0 while nobody has asked. Not a lock, which a thread that forks meanwhile would leave to its child.
+    static SEVERAL: AtomicU32 = AtomicU32::new(0);
+    const NO: u32 = 1;
+    const YES: u32 = 2;
+    let mut several = SEVERAL.load(Ordering::Relaxed);
+    if several == 0 {
+        let count = std::thread::available_parallelism();
+        several = if count.is_ok_and(|count| count.get() > 1) {
+            YES
+        } else {
+            NO
+        };
+        SEVERAL.store(several, Ordering::Relaxed);
+    }
+    several == YES
 }
 
 /// How callers of a socket have been waiting.
@@ -263,14 +276,14 @@ fn drive_on(link: &Arc<Link>, driving: &mut Driving) -> Drove {
         };
         driving.moved |= driven.result.moved;
         driving.sent |= driven.result.sent;
+        if driven.result.worker || driven.called && link.is_commanded() {
+            link.schedule();
+            return Drove::All;
+        }
         if driven.result.refused {
             if owed || driven.called {
                 link.schedule();
             }
-            return Drove::All;
-        }
-        if driven.result.worker || driven.called && link.is_commanded() {
-            link.schedule();
             return Drove::All;
         }
         if driven.result.again {

@@ -232,6 +232,11 @@ impl Engine {
         self.interest.is_some() && !self.connection.is_starting() && !self.connection.is_over()
     }
 
+    /// Whether it is over and nobody has been told: the poll has failed since the last turn.
+    fn has_end_to_tell(&self, link: &Link) -> bool {
+        self.connection.is_over() && !link.is_closed()
+    }
+
     /// One turn of a caller that waits for a completion. Whatever only the worker can do is left to it, and
     /// `worker` says so.
     pub(crate) fn attend(&mut self, link: &Link) -> Attended {
@@ -240,6 +245,7 @@ impl Engine {
         }
         if !self.is_attendable() {
             return Attended {
+                worker: self.has_end_to_tell(link),
                 refused: true,
                 ..Attended::default()
             };
@@ -249,6 +255,7 @@ impl Engine {
         Attended {
             again: turn == Turn::Again,
             worker: turn == Turn::Over
+                || self.has_end_to_tell(link)
                 || self.connection.deadline() != self.armed
                 || self.has_held(),
             refused: false,
@@ -699,9 +706,12 @@ impl Engine {
             let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
         }
         crate::fork::forget(socket.as_fd());
-        if Arc::strong_count(&socket) > 1 {
-            // A caller that sleeps on it keeps it open. This sends nothing, but wakes the caller.
-            let _ = socket.shutdown(std::net::Shutdown::Read);
+        let kept = Arc::downgrade(&socket);
+        drop(socket);
+        if let Some(kept) = kept.upgrade() {
+            // A caller that sleeps on it keeps it open. This sends nothing, but wakes the caller, also one that is only
+            // about to sleep. Looked at after the drop: nobody can come by a socket that nobody keeps.
+            let _ = kept.shutdown(std::net::Shutdown::Read);
         }
     }
 

@@ -16,8 +16,7 @@
 //! that there is nothing.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Counts the forks between the first process and this one.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -32,12 +31,14 @@ static GUARDED: [AtomicU64; DESCRIPTORS_MAX / 64] =
 /// Words of [`GUARDED`] that have ever been used.
 static USED_WORDS: AtomicUsize = AtomicUsize::new(0);
 
-static PREPARE: Once = Once::new();
+/// The handler is registered. Threads that come at the same time all register it, which does no harm; a lock would stay
+/// locked in the child of a thread that forks meanwhile.
+static PREPARED: AtomicBool = AtomicBool::new(false);
 
 /// How often the process's line has forked; an object made at another number belongs to another
 /// process.
 pub(crate) fn generation() -> u32 {
-    PREPARE.call_once(prepare);
+    prepare();
     GENERATION.load(Ordering::Relaxed)
 }
 
@@ -75,7 +76,7 @@ impl Owner {
 
 /// Has `descriptor` replaced in forked children.
 pub(crate) fn guard(descriptor: BorrowedFd<'_>) {
-    PREPARE.call_once(prepare);
+    prepare();
     if let Some((word, bit)) = place(descriptor) {
         GUARDED[word].fetch_or(bit, Ordering::Relaxed);
         USED_WORDS.fetch_max(word + 1, Ordering::Relaxed);
@@ -97,14 +98,18 @@ fn place(descriptor: BorrowedFd<'_>) -> Option<(usize, u64)> {
 }
 
 fn prepare() {
+    if PREPARED.load(Ordering::Acquire) {
+        return;
+    }
     // SAFETY: the handler only uses atomics and calls that may be made after a fork.
     let registered = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     if registered != 0 {
         tracing::warn!("no fork handler: a forked child keeps its parent's connections open");
     }
+    PREPARED.store(true, Ordering::Release);
 }
 
-/// Runs in the child of every fork, in the only thread that is left.
+/// Runs in the child of every fork, in the only thread that is left; more than once if it is registered so.
 extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     // Opened here: one that is kept from before may have been closed by a program that closes all that it does not know,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::listener::ListenerEntry;
 use crate::poll::{Events, Interest, Poll, Readiness};
-use crate::ring::{BelledRing, Doorbell, Tick};
+use crate::ring::{BelledRing, Doorbell};
 
 /// Sockets that one worker serves at the most; also the places of its run queue.
 const SOCKETS_MAX: usize = 1 << 15;
@@ -69,20 +69,35 @@ impl Workers {
     /// # Errors
     /// As [`start`](Self::start), at the first call.
     pub fn global() -> Result<Self, Error> {
-        static GLOBAL: Mutex<Option<(u32, Workers)>> = Mutex::new(None);
-        let mut global = GLOBAL.lock().unwrap_or_else(PoisonError::into_inner);
+        /// Never freed: others may be reading it.
+        struct Own {
+            generation: u32,
+            workers: Workers,
+        }
+        // No lock: a thread that forks meanwhile would leave it locked in its child.
+        static OWN: AtomicPtr<Own> = AtomicPtr::new(std::ptr::null_mut());
         let generation = crate::fork::generation();
+        let before = OWN.load(Ordering::Acquire);
+        // SAFETY: what has been stored here is complete and lives for ever.
+        let own = unsafe { before.as_ref() };
         // A forked child does not have its parent's threads and starts its own.
-        if let Some((made_in, workers)) = &*global
-            && *made_in == generation
-        {
-            return Ok(workers.clone());
+        if let Some(own) = own.filter(|own| own.generation == generation) {
+            return Ok(own.workers.clone());
         }
         let workers = Self::start(1)?;
-        if let Some((_, stale)) = global.replace((generation, workers.clone())) {
-            std::mem::forget(stale);
+        let new = Box::into_raw(Box::new(Own {
+            generation,
+            workers: workers.clone(),
+        }));
+        match OWN.compare_exchange(before, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(workers),
+            Err(first) => {
+                // SAFETY: nobody else has seen it. Its worker ends.
+                drop(unsafe { Box::from_raw(new) });
+                // SAFETY: as above. Another thread of this process has stored it.
+                Ok(unsafe { &*first }.workers.clone())
+            }
         }
-        Ok(workers)
     }
 
     /// Whether they are threads of this process.
@@ -473,26 +488,16 @@ impl Worker {
             return false;
         };
         let link = Arc::clone(link);
-        match link.attendance.tick() {
-            Tick::Drive => {
-                self.turn(&link);
-                true
-            }
-            Tick::Skip => true,
-            Tick::Dormant => false,
-            Tick::Idle => {
-                let ended = link.try_drive(|engine| {
-                    let ended = link.attendance.end_ticking();
-                    // The turn behind this tells if it fails.
-                    let _ = engine.give_input(&link);
-                    ended
-                });
-                let ended = ended.is_some_and(|driven| driven.result);
-                // Also if there was a call.
-                self.turn(&link);
-                !ended
-            }
-        }
+        let end = || {
+            let ended = link.try_drive(|engine| {
+                let ended = link.attendance.end_ticking();
+                // The turn behind this tells if it fails, or if there was a call.
+                let _ = engine.give_input(&link);
+                ended
+            });
+            ended.is_some_and(|driven| driven.result)
+        };
+        link.attendance.at_tick(end, || self.turn(&link))
     }
 
     /// Gives a new link its number; the poll watches it from its first turn on.

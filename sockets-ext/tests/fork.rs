@@ -5,6 +5,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::again::{self, Actor};
@@ -210,6 +211,77 @@ fn a_child_makes_its_own_connections() {
         works(&mine, &also_mine);
     });
     works(&client, &server);
+}
+
+/// Whoever starts a worker is held in the middle of it.
+static HOLD: AtomicBool = AtomicBool::new(false);
+
+/// Threads that have been held so far.
+static HELD: AtomicU32 = AtomicU32::new(0);
+
+/// Stands before the C library's, and holds whoever makes a poll.
+// SAFETY: it does what the C library's does; every caller in this binary may wait.
+#[unsafe(no_mangle)]
+extern "C" fn epoll_create1(flags: libc::c_int) -> libc::c_int {
+    if HOLD.load(Ordering::SeqCst) {
+        HELD.fetch_add(1, Ordering::SeqCst);
+        while HOLD.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    // SAFETY: it touches no memory.
+    unsafe { libc::syscall(libc::SYS_epoll_create1, flags) as libc::c_int }
+}
+
+/// Starts the process's own worker in `N` threads, each held in the middle of it.
+fn begin_to_start<const N: usize>() -> [std::thread::JoinHandle<Workers>; N] {
+    HOLD.store(true, Ordering::SeqCst);
+    let threads = [(); N].map(|()| std::thread::spawn(|| Workers::global().unwrap()));
+    eventually("held", || HELD.load(Ordering::SeqCst) == N as u32);
+    threads
+}
+
+#[test]
+fn a_child_forked_while_the_worker_is_starting_starts_its_own() {
+    if elsewhere("a_child_forked_while_the_worker_is_starting_starts_its_own") {
+        return;
+    }
+    let threads = begin_to_start::<1>();
+    in_child(|| {
+        HOLD.store(false, Ordering::SeqCst);
+        let (mine, also_mine) = pair();
+        works(&mine, &also_mine);
+    });
+    HOLD.store(false, Ordering::SeqCst);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let (client, server) = pair();
+    works(&client, &server);
+}
+
+#[test]
+fn threads_that_start_the_worker_at_once_have_one_between_them() {
+    if elsewhere("threads_that_start_the_worker_at_once_have_one_between_them") {
+        return;
+    }
+    let threads = begin_to_start::<2>();
+    HOLD.store(false, Ordering::SeqCst);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let workers = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        // A thread that has just ended has no name.
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+            .filter(|name| name.starts_with("uwarp-"))
+            .count()
+    };
+    eventually("one has ended", || workers() == 1);
+    let (client, server) = pair();
+    works(&client, &server);
+    assert_eq!(workers(), 1);
 }
 
 #[test]

@@ -163,6 +163,27 @@ impl Attendance {
         }
     }
 
+    /// What the worker does when its clock has ticked. `end` tries to drive the connection with
+    /// [`end_ticking`](Self::end_ticking) in it, and says whether that has ended it; `turn` gives the connection its turn.
+    /// Whether it goes on ticking.
+    pub(crate) fn at_tick(&self, end: impl FnOnce() -> bool, turn: impl FnOnce()) -> bool {
+        match self.tick() {
+            Tick::Drive => {
+                turn();
+                true
+            }
+            Tick::Skip => true,
+            Tick::Dormant => false,
+            Tick::Idle => {
+                let ended = end();
+                // Behind it, and in any case: this tick has forgotten what was left to it, and what was left until the
+                // ticking ended is told of to nobody else.
+                turn();
+                !ended
+            }
+        }
+    }
+
     /// Ends the ticking, as far as the one who calls this is concerned: the input is given back unless a caller waits.
     /// Only with the baton.
     pub(crate) fn stop_ticking(&self) {

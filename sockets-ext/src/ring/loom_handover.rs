@@ -1,11 +1,14 @@
 //! What the model checker is asked about driving a connection: whoever comes in vain is heard of, and input that has
 //! come is looked at by somebody, whichever of caller and worker comes first.
 
+use super::attendance::Tick;
 use super::mpmc::Ring;
 use super::slab::Slab;
-use super::{Attendance, Baton, Leave, Tick};
+use super::{Attendance, Baton, Leave};
+use loom::sync::atomic::AtomicBool;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
+use std::sync::atomic::Ordering::AcqRel;
 
 /// Runs `body` over every interleaving with at most `preemptions` forced switches of thread.
 fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
@@ -56,11 +59,21 @@ struct Kernel {
     event: bool,
 }
 
+/// What has been done by whoever had the baton.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Done {
+    read: u32,
+    sent: u32,
+}
+
 struct Socket {
     kernel: Mutex<Kernel>,
-    /// How much has been read.
-    engine: Baton<u32>,
+    /// Requests that have been posted.
+    sends: Ring<u32>,
+    engine: Baton<Done>,
     attendance: Attendance,
+    /// The worker has been asked for a turn.
+    scheduled: AtomicBool,
 }
 
 impl Socket {
@@ -70,8 +83,10 @@ impl Socket {
                 watched: true,
                 ..Kernel::default()
             }),
-            engine: Baton::new(0),
+            sends: Ring::with_capacity(2),
+            engine: Baton::new(Done::default()),
             attendance: Attendance::new(),
+            scheduled: AtomicBool::new(false),
         }
     }
 
@@ -91,12 +106,49 @@ impl Socket {
         }
     }
 
-    fn read(&self, read: &mut u32) {
-        *read += std::mem::take(&mut self.kernel.lock().expect("not poisoned").unread);
+    /// One turn.
+    fn run(&self, done: &mut Done) {
+        while self.sends.pop().is_some() {
+            done.sent += 1;
+        }
+        done.read += std::mem::take(&mut self.kernel.lock().expect("not poisoned").unread);
     }
 
     fn drive(&self) {
-        while (self.engine.try_drive(|read| self.read(read))).is_some_and(|driven| driven.called) {}
+        while (self.engine.try_drive(|done| self.run(done))).is_some_and(|driven| driven.called) {}
+    }
+
+    fn schedule(&self) {
+        self.scheduled.swap(true, AcqRel);
+    }
+
+    /// A caller posts. It sends one request itself if it `carries`, and does not look at the input; what it does not send
+    /// it leaves to a tick or to the worker.
+    fn post(&self, carries: bool) {
+        self.sends.push(1).expect("room");
+        let ticking = self.attendance.is_ticking();
+        let mut left = true;
+        if carries {
+            let driven = self.engine.try_drive(|done| {
+                done.sent += u32::from(self.sends.pop().is_some());
+                self.sends.is_empty()
+            });
+            if driven.as_ref().is_some_and(|driven| driven.called) {
+                return self.schedule();
+            }
+            left = driven.is_some_and(|driven| !driven.result);
+        }
+        if left && !(ticking && self.attendance.leave_to_tick()) {
+            self.schedule();
+        }
+    }
+
+    /// What has been done in all, when all is quiet.
+    fn done(&self) -> Done {
+        while self.work() {}
+        assert!(!self.attendance.is_taken());
+        let done = self.engine.try_drive(|done| *done);
+        done.expect("nobody drives").result
     }
 
     /// A caller that waits, and finds something or not. Whether it leaves the input to ticks.
@@ -135,27 +187,28 @@ impl Socket {
             self.drive();
             worked = true;
         }
-        if self.attendance.is_ticking() {
+        if self.scheduled.swap(false, AcqRel) {
+            self.drive();
             worked = true;
+        }
+        if self.attendance.is_ticking() {
             self.tick();
+            worked = true;
         }
         worked
     }
 
-    /// What the worker does when its clock has ticked. Whether it has driven the connection.
+    /// What the worker does when its clock has ticked. Whether it goes on ticking.
     fn tick(&self) -> bool {
-        match self.attendance.tick() {
-            Tick::Drive => self.drive(),
-            Tick::Skip | Tick::Dormant => return false,
-            Tick::Idle => {
-                let _ = self.engine.try_drive(|_| {
-                    self.attendance.end_ticking();
-                    self.watch();
-                });
-                self.drive();
-            }
-        }
-        true
+        let end = || {
+            let ended = self.engine.try_drive(|_| {
+                let ended = self.attendance.end_ticking();
+                self.watch();
+                ended
+            });
+            ended.is_some_and(|driven| driven.result)
+        };
+        self.attendance.at_tick(end, || self.drive())
     }
 }
 
@@ -174,10 +227,7 @@ fn input_is_looked_at(linger: bool) {
         socket.work();
         arrival.join().expect("a thread ends");
         caller.join().expect("a thread ends");
-        while socket.work() {}
-        assert!(!socket.attendance.is_taken());
-        let read = socket.engine.try_drive(|read| *read);
-        assert_eq!(read.expect("nobody drives").result, 2);
+        assert_eq!(socket.done(), Done { read: 2, sent: 0 });
     });
 }
 
@@ -206,10 +256,7 @@ fn loom_a_caller_that_comes_while_ticking_ends_is_not_left_alone() {
         });
         socket.work();
         caller.join().expect("a thread ends");
-        while socket.work() {}
-        assert!(!socket.attendance.is_taken());
-        let read = socket.engine.try_drive(|read| *read);
-        assert_eq!(read.expect("nobody drives").result, 1);
+        assert_eq!(socket.done(), Done { read: 1, sent: 0 });
     });
 }
 
@@ -247,52 +294,50 @@ fn loom_what_is_left_to_a_tick_is_seen_by_it() {
     });
 }
 
-#[test]
-fn loom_a_caller_that_posts_and_never_looks_loses_nothing() {
-    // Ticks go on when it begins and end meanwhile, though it posts: every request is seen, by a tick, by the turn
-    // behind the last one, or by the turn that the caller asks for; and so is input that comes.
-    model(3, || {
-        let shared = Arc::new((Ring::with_capacity(4), Socket::new()));
-        shared.1.visit(true);
+/// A caller posts some requests, carrying as told, while ticks go on, end, or are over, and input comes before the last.
+/// Every request is sent: by the caller, by a tick, by the turn behind the last one, or by the turn that the caller asks
+/// for. And the input is read.
+fn posting_loses_nothing(ticking: bool, carries: &'static [bool]) {
+    let sends = carries.len();
+    model(3, move || {
+        let socket = Arc::new(Socket::new());
+        if ticking {
+            socket.visit(true);
+        }
         let poster = thread::spawn({
-            let shared = Arc::clone(&shared);
+            let socket = Arc::clone(&socket);
             move || {
-                let (ring, socket) = &*shared;
-                let mut scheduled = false;
-                for value in [1, 2] {
-                    ring.push(value).expect("room");
-                    scheduled |= !socket.attendance.leave_to_tick();
+                for (at, &carries) in carries.iter().enumerate() {
+                    if at + 1 == sends {
+                        socket.arrive();
+                    }
+                    socket.post(carries);
                 }
-                socket.arrive();
-                scheduled
             }
         });
-        let (ring, socket) = &*shared;
-        let mut sent = 0;
-        let mut turn = || {
-            while ring.pop().is_some() {
-                sent += 1
-            }
-        };
-        let mut tick = || {
-            let ticking = socket.attendance.is_ticking();
-            if ticking && socket.tick() {
-                turn();
-            }
-            ticking
-        };
-        assert!(tick());
-        tick();
-        let scheduled = poster.join().expect("a thread ends");
-        while tick() {}
-        if scheduled {
-            turn();
-        }
-        assert_eq!(sent, 2);
-        while socket.work() {}
-        let read = socket.engine.try_drive(|read| *read);
-        assert_eq!(read.expect("nobody drives").result, 1);
+        socket.work();
+        socket.work();
+        poster.join().expect("a thread ends");
+        let sent = sends as u32;
+        assert_eq!(socket.done(), Done { read: 1, sent });
     });
+}
+
+#[test]
+fn loom_a_caller_that_posts_and_never_looks_loses_nothing() {
+    posting_loses_nothing(true, &[false, false]);
+}
+
+#[test]
+fn loom_a_caller_that_sends_itself_at_times_loses_nothing() {
+    posting_loses_nothing(true, &[false, true]);
+    posting_loses_nothing(true, &[true, false]);
+}
+
+#[test]
+fn loom_input_that_comes_while_a_caller_sends_is_looked_at() {
+    posting_loses_nothing(false, &[true]);
+    posting_loses_nothing(false, &[false, true]);
 }
 
 #[test]

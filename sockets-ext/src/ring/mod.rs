@@ -35,7 +35,7 @@ mod mpmc;
 mod slab;
 mod sync;
 
-pub(crate) use attendance::{Attendance, Leave, Tick};
+pub(crate) use attendance::{Attendance, Leave};
 pub(crate) use baton::{Baton, Driven};
 pub(crate) use belled::BelledRing;
 #[cfg(not(loom))]

@@ -217,6 +217,31 @@ fn a_socket_that_cannot_be_given_back_ends_at_once() {
 }
 
 #[test]
+fn a_socket_whose_room_cannot_be_waited_for_ends_at_once() {
+    let mut bench = Bench::new();
+    bench.look();
+    let link = Arc::clone(bench.socket.link());
+    let tcp = link.socket().unwrap();
+    // So TCP is soon full; and the poll refuses a socket that it has.
+    socket2::SockRef::from(&*tcp)
+        .set_send_buffer_size(1)
+        .unwrap();
+    let token = link.token().unwrap();
+    link.poll().add(&*tcp, token, Interest::INPUT).unwrap();
+    drop(tcp);
+    for id in 0..50 {
+        assert!(!bench.worker.is_asked());
+        bench.leave(id);
+        assert_eq!(bench.socket.poll(), None);
+        if bench.worker.is_asked() {
+            break;
+        }
+    }
+    bench.worker.run_queue();
+    assert_eq!(bench.socket.end(), Some(End::Lost));
+}
+
+#[test]
 fn whoever_sleeps_on_a_socket_that_ends_is_woken() {
     let mut bench = Bench::new();
     let kept = bench.socket.link().socket().unwrap();
