@@ -345,6 +345,45 @@ fn a_descriptor_number_that_is_free_again_is_not_guarded() {
     assert_eq!(heard, "x".repeat(16));
 }
 
+/// The family of a socket; `None` for what is none.
+fn family(number: libc::c_int) -> Option<libc::c_int> {
+    let mut family: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    let (level, name, at) = (libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut family).cast());
+    // SAFETY: there is room for the number.
+    (unsafe { libc::getsockopt(number, level, name, at, &raw mut len) } == 0).then_some(family)
+}
+
+#[test]
+fn a_child_without_free_descriptors_has_none_of_its_parents_connections() {
+    if elsewhere("a_child_without_free_descriptors_has_none_of_its_parents_connections") {
+        return;
+    }
+    let (client, server) = pair();
+    let numbers: Vec<_> = (0..256)
+        .filter(|&number| family(number) == Some(libc::AF_INET))
+        .collect();
+    assert!(numbers.len() >= 2);
+    let limit = libc::rlimit {
+        rlim_cur: 256,
+        rlim_max: 256,
+    };
+    // SAFETY: the structure is this frame's.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    let one = std::fs::File::open("/dev/null").unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| one.try_clone().ok()).collect();
+    in_child(|| {
+        for number in numbers {
+            assert_eq!(family(number), None);
+            // Not free either: who has it in the parent's objects may still close it.
+            // SAFETY: it touches no memory.
+            assert!(unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0);
+        }
+    });
+    drop(all);
+    works(&client, &server);
+}
+
 /// Connects to the test, forks a child that lives on, and waits.
 fn parent_of_a_survivor(address: &str) {
     let socket = connect(address, &Options::new(&Domain::new())).unwrap();
