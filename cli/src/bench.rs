@@ -110,18 +110,22 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let left = budget.saturating_sub(begun.elapsed()) / (args.rounds + 2);
     let each = more.saturating_sub(least) / (PILOT - 1);
     let effort = left.saturating_sub(least).as_secs_f64() / each.as_secs_f64().max(1e-6);
-    let effort = (effort as u32).clamp(1, 100);
-    let tasks = plan(effort);
-    let mut rounds = 0;
-    while rounds < args.rounds && (rounds == 0 || begun.elapsed() < budget) {
-        round(&tasks, &order, &mut results)?;
+    let mut effort = (effort as u32).clamp(1, 100);
+    for done in 0..args.rounds {
+        let started = Instant::now();
+        round(&plan(effort), &order, &mut results)?;
         if args.others || args.full {
             others.round();
         }
         // Nobody is always the first.
         order.rotate_left(1);
-        rounds += 1;
-        tracing::debug!(rounds, effort, "round");
+        tracing::debug!(done, effort, "round");
+        // The others' time was not known before.
+        let left = budget.saturating_sub(begun.elapsed()).as_secs_f64();
+        let wanted = started.elapsed().as_secs_f64() * f64::from(args.rounds - done - 1);
+        if wanted > left {
+            effort = ((f64::from(effort) * left / wanted) as u32).clamp(1, effort);
+        }
     }
     peer.finish()?;
     let is_part = !(args.sizes.is_empty() && args.kinds.is_empty() && args.contestants.is_empty());
@@ -140,12 +144,12 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if args.json {
         say(format_args!(
             "{}",
-            report::json(rounds, &results, &others, &scenes)
+            report::json(args.rounds, &results, &others, &scenes)
         ))
     } else {
         say(format_args!(
             "{}",
-            report::text(rounds, &results, &others, &scenes)
+            report::text(args.rounds, &results, &others, &scenes)
         ))
     }
 }
